@@ -1,0 +1,140 @@
+"""URLs: ``tcp://host:port``, ``ipc://path``, ``ipc://@name``, ``abstract://name``, ``inproc://name``. Parsed strictly, once.
+
+The rules are nng's (``src/core/url.c``) where they are not looser than they look: the scheme must match whole,
+ports are decimal, and ``*`` is taken as the wildcard host, as nng 1.x and nanomsg do.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import unquote_to_bytes
+
+from nnqpy.errors import AddressError
+
+SUN_PATH_MAX: Final = 107
+"""Bytes of a Unix socket path or abstract name (``sun_path`` is 108 with its NUL)."""
+URL_MAX: Final = 4096
+SCHEMES: Final = ("tcp", "tcp4", "tcp6", "ipc", "unix", "abstract", "inproc")
+
+
+@dataclass(frozen=True, slots=True)
+class TcpAddress:
+    """A host and a port; host ``""`` is the wildcard, `family` ``4`` or ``6`` where the scheme says so, else 0."""
+
+    scheme: str
+    host: str
+    port: int
+    family: int = 0
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host or "*"
+        return f"{self.scheme}://{host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class IpcAddress:
+    """A path in the file system, or (Linux) an abstract name: exactly one of the two is set."""
+
+    path: str | None
+    abstract: bytes | None
+    url: str
+
+    def __str__(self) -> str:
+        return self.url
+
+    @property
+    def sockaddr(self) -> str | bytes:
+        """What ``bind`` and ``connect`` of the system take."""
+        if self.abstract is not None:
+            return b"\0" + self.abstract
+        assert self.path is not None  # one of the two is set: see `parse`
+        return self.path
+
+
+@dataclass(frozen=True, slots=True)
+class InprocAddress:
+    """A name within this process, compared exactly."""
+
+    name: str
+
+    def __str__(self) -> str:
+        return f"inproc://{self.name}"
+
+
+Address = TcpAddress | IpcAddress | InprocAddress
+
+
+def parse(url: str) -> Address:
+    """Read a URL.
+
+    Raises:
+        AddressError: what is wrong, and what was wanted.
+    """
+    if not isinstance(url, str):
+        raise AddressError(f"a URL is a str, not {type(url).__name__}")
+    if len(url) > URL_MAX:
+        raise AddressError(f"a URL has at most {URL_MAX} characters, not {len(url)}")
+    scheme, mark, rest = url.partition("://")
+    if not mark or scheme not in SCHEMES:
+        raise AddressError(f"no transport for {url!r}; known: {', '.join(f'{name}://' for name in SCHEMES)}")
+    if not rest:
+        raise AddressError(f"{url!r} ends after its scheme; wanted {_EXAMPLE[scheme]}")
+    if scheme.startswith("tcp"):
+        return _tcp(url, scheme, rest)
+    if scheme == "inproc":
+        return InprocAddress(rest)
+    if scheme == "abstract":
+        return _abstract(url, unquote_to_bytes(rest))
+    if rest.startswith("@"):
+        return _abstract(url, rest[1:].encode())
+    if "\0" in rest:
+        raise AddressError(f"{url!r} has a NUL in its path; for an abstract name write ipc://@name")
+    try:
+        size = len(rest.encode("utf-8", "surrogateescape"))
+    except UnicodeEncodeError as error:
+        raise AddressError(f"{url!r} has characters that no path can hold") from error
+    if size > SUN_PATH_MAX:
+        raise AddressError(f"an ipc path has at most {SUN_PATH_MAX} bytes, not {size}: {url!r}")
+    return IpcAddress(rest, None, f"ipc://{rest}")
+
+
+_EXAMPLE: Final = {
+    "tcp": "tcp://host:port",
+    "tcp4": "tcp4://host:port",
+    "tcp6": "tcp6://host:port",
+    "ipc": "ipc:///run/app.sock or ipc://@name",
+    "unix": "unix:///run/app.sock",
+    "abstract": "abstract://name",
+    "inproc": "inproc://name",
+}
+
+
+def _abstract(url: str, name: bytes) -> IpcAddress:
+    if not name:
+        raise AddressError(f"{url!r} has no abstract name; wanted ipc://@name")
+    if len(name) > SUN_PATH_MAX:
+        raise AddressError(f"an abstract name has at most {SUN_PATH_MAX} bytes, not {len(name)}: {url!r}")
+    return IpcAddress(None, name, url)
+
+
+def _tcp(url: str, scheme: str, rest: str) -> TcpAddress:
+    rest = rest.removesuffix("/")
+    if rest.startswith("["):
+        host, bracket, tail = rest[1:].partition("]")
+        if not bracket or not tail.startswith(":") or ":" not in host:
+            raise AddressError(f"{url!r} is no tcp URL; wanted tcp://[v6-address]:port")
+        port = tail[1:]
+    else:
+        host, colon, port = rest.rpartition(":")
+        if not colon:
+            raise AddressError(f"{url!r} has no port; wanted tcp://host:port")
+        if ":" in host:
+            raise AddressError(f"{url!r} has an IPv6 address without brackets; wanted tcp://[v6-address]:port")
+    strange = set(host) & set("/?#@\\ \t\r\n\0")
+    if strange or not host.isascii() or len(host) > 255:
+        raise AddressError(f"{url!r} has no usable host; wanted tcp://host:port")
+    if not (port.isascii() and port.isdigit()) or len(port) > 5 or int(port) > 65535:
+        raise AddressError(f"{url!r} has port {port!r}; wanted a decimal number from 0 to 65535")
+    family = int(scheme[3:] or 0)
+    return TcpAddress(scheme, "" if host == "*" else host.lower(), int(port), family)

@@ -1,0 +1,133 @@
+"""Every error the library raises, and every reason it closes a connection for: one tree, one list.
+
+::
+
+    NnqError
+    ├── AddressError        (ValueError)       the URL you gave cannot be used
+    ├── StateError          (RuntimeError)     not now: the socket is in the wrong state
+    ├── Closed                                 the socket is closed, or was closed during the call
+    │   └── ForkedError                        the socket belongs to the parent process
+    ├── TimedOut            (TimeoutError)     the time you gave is over
+    ├── WouldBlock          (BlockingIOError)  a ``*_nowait`` call would have to wait
+    └── ProtocolError                          the peer broke the protocol: never leaves ``send`` or ``recv``
+
+There is a class per reaction, not per cause: the cause is in the text and in ``reason``.
+"""
+
+from __future__ import annotations
+
+import errno
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    """Why a connection was refused or closed; stable words that a program can compare."""
+
+    BAD_MAGIC = "BAD_MAGIC"
+    """The greeting does not start with ``00 53 50``: the peer does not speak SP."""
+    BAD_VERSION = "BAD_VERSION"
+    """The greeting's fourth byte (the SP version) is not 0."""
+    BAD_RESERVED = "BAD_RESERVED"
+    """The greeting's last two bytes are not 0."""
+    PROTO_MISMATCH = "PROTO_MISMATCH"
+    """The peer speaks SP, but a pattern that does not go with ours."""
+    GREETING_TIMEOUT = "GREETING_TIMEOUT"
+    """No whole greeting within ``handshake_timeout``."""
+    GREETING_EOF = "GREETING_EOF"
+    """The peer went away before its greeting was whole."""
+    IPC_BAD_TYPE = "IPC_BAD_TYPE"
+    """An ipc frame does not start with the byte 01."""
+    BAD_LENGTH = "BAD_LENGTH"
+    """A frame declares a length that no peer can mean (one of the top four bits is set)."""
+    TOO_LARGE = "TOO_LARGE"
+    """A frame declares more than ``recv_max_size``."""
+    UNEXPECTED_DATA = "UNEXPECTED_DATA"
+    """More than a little data from a peer that must not send."""
+    EOF = "EOF"
+    """The peer closed the connection between two messages."""
+    EOF_MID_FRAME = "EOF_MID_FRAME"
+    """The peer closed the connection within a message; the part that arrived is discarded."""
+    RESET = "RESET"
+    """The connection broke between two messages."""
+    RESET_MID_FRAME = "RESET_MID_FRAME"
+    """The connection broke within a message; the part that arrived is discarded."""
+    SELF_CONNECT = "SELF_CONNECT"
+    """The dialer reached itself (TCP simultaneous open)."""
+    LIMIT_PIPES = "LIMIT_PIPES"
+    """The socket takes no further peer (a Pair has one)."""
+    LIMIT_HANDSHAKES = "LIMIT_HANDSHAKES"
+    """Too many handshakes under way at one listener: the oldest gives way."""
+    INTERRUPTED = "INTERRUPTED"
+    """A signal handler raised where the connection could not be kept in step."""
+    CLOSED_BY_US = "CLOSED_BY_US"
+    """We closed it: the socket, the dialer or the listener was closed."""
+
+
+class NnqError(Exception):
+    """The root of everything this library raises."""
+
+
+class AddressError(NnqError, ValueError):
+    """The URL is malformed, has an unknown scheme, or cannot be used for this call."""
+
+
+class StateError(NnqError, RuntimeError):
+    """The call is not possible in the socket's present state; the text says what to do first."""
+
+
+class Closed(NnqError):
+    """The socket is closed, or was closed by somebody else during the call."""
+
+
+class ForkedError(Closed):
+    """The socket was made before ``fork`` and belongs to the parent; make a new one in the child."""
+
+
+class TimedOut(NnqError, TimeoutError):
+    """The call's ``timeout`` is over; nothing was sent or taken by it.
+
+    Attributes:
+        timeout: the seconds that were given.
+        reason: ``"no_peer"`` (nobody to send to, and the queue is full), ``"queue_full"`` (peers there, all slow),
+            ``"no_message"`` (nothing to receive), ``"no_peers"`` (too few peers attached),
+            ``"not_flushed"`` (messages still queued), ``"no_event"``.
+        sent: how many messages of a `send_many` were accepted before.
+    """
+
+    def __init__(self, text: str, *, timeout: float, reason: str, sent: int = 0) -> None:
+        super().__init__(errno.ETIMEDOUT, text)
+        self.timeout = timeout
+        self.reason = reason
+        self.sent = sent
+
+    def __str__(self) -> str:
+        return str(self.args[1])
+
+
+class WouldBlock(NnqError, BlockingIOError):
+    """A ``*_nowait`` call cannot succeed now; nothing was sent or taken.
+
+    Attributes:
+        reason: ``"no_peer"``, ``"queue_full"`` or ``"no_message"``, as in `TimedOut`.
+    """
+
+    def __init__(self, text: str, *, reason: str) -> None:
+        super().__init__(errno.EAGAIN, text)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return str(self.args[1])
+
+
+class ProtocolError(NnqError):
+    """The peer broke the protocol; it ends that one connection and is told through the socket's events.
+
+    Attributes:
+        reason: the machine-readable reason.
+        detail: what was found and what was wanted, for a person.
+    """
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail

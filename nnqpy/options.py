@@ -1,0 +1,71 @@
+"""A socket's options: one frozen value, checked once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+KIB = 1024
+MIB = 1024 * KIB
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """The options of one socket; `None` in a limit means no limit.
+
+    Attributes:
+        send_hwm: messages that may wait to be sent, per socket. The kernel's buffers hold more beyond it.
+        send_hwm_bytes: body bytes that may wait to be sent, per socket; one message of any size always may.
+        recv_hwm: messages that may wait to be received, per socket; then the peers feel it.
+        linger: seconds that `close` may go on sending what is queued.
+        recv_max_size: bytes of the largest message taken from a peer; a larger one closes its connection.
+        handshake_timeout: seconds from the accepted or established connection to its whole greeting.
+        reconnect_min: seconds before the first dial again; doubles, with jitter, up to `reconnect_max`.
+        reconnect_max: seconds between two dials, at most.
+        tcp_nodelay: send small segments at once (TCP_NODELAY).
+        tcp_keepalive: let the kernel find dead peers: probes after 10 s idle, dead within about 30 s.
+        ipc_mode: permission bits of an ipc socket file, set before anybody can connect.
+    """
+
+    send_hwm: int = 1000
+    send_hwm_bytes: int | None = 64 * MIB
+    recv_hwm: int = 1000
+    linger: float = 1.0
+    recv_max_size: int | None = 64 * MIB
+    handshake_timeout: float = 10.0
+    reconnect_min: float = 0.1
+    reconnect_max: float = 5.0
+    tcp_nodelay: bool = True
+    tcp_keepalive: bool = True
+    ipc_mode: int = 0o600
+
+    def __post_init__(self) -> None:
+        for name in ("send_hwm", "recv_hwm"):
+            mark = getattr(self, name)
+            if not isinstance(mark, int) or isinstance(mark, bool):
+                raise TypeError(f"{name} is a number of messages (int), not {mark!r}")
+            if mark < 1:
+                raise ValueError(f"{name} is at least 1 message, not {mark}")
+        for name, least in (("send_hwm_bytes", 1), ("recv_max_size", 0)):
+            size = getattr(self, name)
+            if size is None:
+                continue
+            if not isinstance(size, int) or isinstance(size, bool):
+                raise TypeError(f"{name} is a number of bytes (int) or None, not {size!r}")
+            if size < least:
+                raise ValueError(f"{name} is at least {least} byte(s) or None for no limit, not {size}")
+        for name in ("linger", "handshake_timeout", "reconnect_min", "reconnect_max"):
+            check_seconds(name, getattr(self, name))
+        if self.handshake_timeout == 0 or self.reconnect_min == 0:
+            raise ValueError("handshake_timeout and reconnect_min are more than 0 seconds")
+        if self.reconnect_max < self.reconnect_min:
+            raise ValueError(f"reconnect_max ({self.reconnect_max} s) is less than reconnect_min ({self.reconnect_min} s)")
+        if not 0 <= self.ipc_mode <= 0o777:
+            raise ValueError(f"ipc_mode is permission bits from 0o000 to 0o777, not {self.ipc_mode:#o}")
+
+
+def check_seconds(name: str, seconds: float) -> None:
+    """Refuse what is no finite, non-negative number of seconds."""
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+        raise TypeError(f"{name} is a number of seconds, not {seconds!r}")
+    if not 0 <= seconds < float("inf"):
+        raise ValueError(f"{name} is a finite number of seconds from 0 up, not {seconds}")
