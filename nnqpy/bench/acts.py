@@ -1,0 +1,173 @@
+"""Acts: who plays with whom in a measurement, and what its figures are made of.
+
+An act starts the workers, passes their words between them and returns the figures of one sample, under the keys
+that the cells' metrics name: rates are messages/s, times us, memory bytes. `lost` is sent minus received.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+from nnqpy.bench.desk import number
+from nnqpy.bench.stage import Stage
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from nnqpy.bench.desk import Words
+    from nnqpy.bench.stage import Actor
+
+__all__ = ["ACTS", "Act"]
+
+Act = Callable[[Stage], Awaitable[dict[str, float]]]
+
+_RECEIVERS = 3
+
+
+async def flow(stage: Stage, prefix: str = "") -> dict[str, float]:
+    """One sender, one receiver: throughput at the receiver from the first message to the last."""
+    receiver, sender = await stage.start(f"{prefix}flow_receive"), await stage.start(f"{prefix}flow_send")
+    await _introduce(receiver, sender)
+    got = await receiver.hear()
+    sender.say(quit=1)
+    sent = await sender.hear()
+    receiver.say(quit=1)
+    return _flow_figures([got], sent)
+
+
+async def inproc(stage: Stage) -> dict[str, float]:
+    """The same between two threads of one process, whose processor time is counted once."""
+    both = await stage.start("flow_inproc")
+    got = await both.hear()
+    both.say(quit=1)
+    return _flow_figures([got], {"sent": number(got, "sent"), "processor": 0.0})
+
+
+async def shares(stage: Stage) -> dict[str, float]:
+    """One sender, three receivers: the sum of their rates, and how far from even their shares are."""
+    sender = await stage.start("share_send")
+    receivers = [await stage.start("share_receive") for _ in range(_RECEIVERS)]
+    await _introduce(sender, *receivers)
+    for receiver in receivers:
+        await receiver.hear()
+    sender.say(go=1)
+    got = list(await asyncio.gather(*(receiver.hear() for receiver in receivers)))
+    sender.say(quit=1)
+    sent = await sender.hear()
+    for receiver in receivers:
+        receiver.say(quit=1)
+    figures = _flow_figures(got, sent)
+    counts = [number(one, "received") for one in got]
+    figures |= {f"share_{n}": count for n, count in enumerate(counts, 1)}
+    figures["uneven"] = (max(counts) - min(counts)) / (sum(counts) / len(counts)) if any(counts) else 0.0
+    return figures
+
+
+async def trip(stage: Stage, prefix: str = "") -> dict[str, float]:
+    """Ping and echo: percentiles of the full round trip."""
+    echo, ping = await stage.start(f"{prefix}trip_echo"), await stage.start(f"{prefix}trip_ping")
+    await _introduce(echo, ping)
+    trips = await ping.hear()
+    answers = await echo.hear()
+    for actor in (echo, ping):
+        actor.say(quit=1)
+    answered, counted = number(answers, "answered"), number(trips, "trips")
+    return {
+        **{key: number(trips, key) / 1e3 for key in ("p50", "p99", "p999")},
+        "trips": counted,
+        # The echo's time is over all its answers, warm-up included; a trip is two messages.
+        "cpu": (number(trips, "processor") / counted + number(answers, "processor") / answered) / 2 * 1e6,
+    }
+
+
+async def tail(stage: Stage) -> dict[str, float]:
+    """Bursts: how long the last message of each was on its way."""
+    receiver, sender = await stage.start("tail_receive"), await stage.start("tail_send")
+    await _introduce(receiver, sender)
+    got = await receiver.hear()
+    sender.say(quit=1)
+    sent = await sender.hear()
+    receiver.say(quit=1)
+    return {
+        "p50": number(got, "p50") / 1e3,
+        "p99": number(got, "p99") / 1e3,
+        "bursts": number(got, "received"),
+        "lost": number(sent, "sent") - number(got, "received"),
+    }
+
+
+async def rest(stage: Stage) -> dict[str, float]:
+    """A listener with many idle connections: what each adds to its resident memory."""
+    hub, crowd = await stage.start("hub_rest"), await stage.start("crowd")
+    url = await hub.hear()
+    before = await _settled(hub)
+    crowd.say(**url)
+    await crowd.hear()
+    after = await _settled(hub)
+    for actor in (crowd, hub):
+        actor.say(quit=1)
+    return {"resident": (after - before) / stage.peers, "connections": stage.peers}
+
+
+async def crowd_cost(stage: Stage, role: str) -> dict[str, float]:
+    """One hub, many connections: the hub's processor time a message."""
+    hub, crowd = await stage.start(role), await stage.start("crowd")
+    await _introduce(hub, crowd)
+    await crowd.hear()
+    hub.say(go=1)
+    cost = await hub.hear()
+    for actor in (crowd, hub):
+        actor.say(quit=1)
+    return {
+        "cpu": number(cost, "processor") / number(cost, "messages") * 1e6,
+        "messages": number(cost, "messages"),
+    }
+
+
+async def _introduce(bound: Actor, *others: Actor) -> None:
+    """Tell the others where the bound one listens."""
+    where = await bound.hear()
+    for other in others:
+        other.say(**where)
+
+
+async def _settled(hub: Actor) -> float:
+    """The hub's memory once two readings a moment apart agree within 1 %, or after 5 s."""
+    last = -1.0
+    for _ in range(20):
+        hub.say(measure=1)
+        now = number(await hub.hear(), "resident")
+        if abs(now - last) <= 0.01 * now:
+            return now
+        last = now
+        await asyncio.sleep(0.25)
+    return last
+
+
+def _flow_figures(got: list[Words], sent: Words) -> dict[str, float]:
+    received = sum(number(one, "received") for one in got)
+    elapsed = max(number(one, "end") for one in got) - min(number(one, "start") for one in got)
+    processor = sum(number(one, "processor") for one in got) + number(sent, "processor")
+    return {
+        # The clock starts with the first message in hand.
+        "rate": (received - len(got)) / (elapsed / 1e9),
+        "cpu": processor / received * 1e6,
+        "lost": number(sent, "sent") - received,
+        "received": received,
+    }
+
+
+ACTS: Mapping[str, Act] = {
+    "flow": flow,
+    "async_flow": lambda stage: flow(stage, "async_"),
+    "inproc": inproc,
+    "shares": shares,
+    "trip": trip,
+    "async_trip": lambda stage: trip(stage, "async_"),
+    "tail": tail,
+    "rest": rest,
+    "send_to_crowd": lambda stage: crowd_cost(stage, "hub_send"),
+    "receive_from_crowd": lambda stage: crowd_cost(stage, "hub_receive"),
+}

@@ -1,0 +1,109 @@
+"""Adapters: one module a library, each the same few verbs over that library as its own docs advise.
+
+An adapter imports its library when it is made, never before: the parent process imports no library at
+all, and a worker imports exactly one. What an `Endpoint` holds are the library's own bound methods
+wherever they fit, so that the measured loop calls the library and nothing of ours.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+__all__ = ["END", "AsyncEndpoint", "Drained", "Endpoint", "Library", "Order", "Pattern", "no_flush"]
+
+END = b"e"  # the last message of a flow; flows are of b"w..." (warm-up), then b"d..." (counted)
+
+
+class Pattern(StrEnum):
+    """The patterns that the cells use; every messaging library here has all three."""
+
+    PUSH = "push"
+    PULL = "pull"
+    PAIR = "pair"
+
+
+@dataclass(frozen=True, slots=True)
+class Drained:
+    """What a receiver saw of a flow, from the first counted message to END.
+
+    Args:
+        received: counted messages, the first included.
+        start: monotonic nanoseconds when the first of them was in hand.
+        end: monotonic nanoseconds when END was in hand.
+        processor: seconds of processor time in between.
+    """
+
+    received: int
+    start: int
+    end: int
+    processor: float
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One open socket of a library, with blocking verbs.
+
+    Args:
+        url: where it is bound (with the real port) or what it connects to.
+        send: hand over one message; blocks while the library is full.
+        recv: the next message as `bytes`.
+        flush: write now what the library holds back on purpose; nothing for those that never do.
+        close: give the socket up at once, without lingering.
+        drain: how to read a flow, where `recv` in a loop is not what one would write (raw sockets).
+    """
+
+    url: str
+    send: Callable[[bytes], object]
+    recv: Callable[[], bytes]
+    flush: Callable[[], object]
+    close: Callable[[], object]
+    drain: Callable[[], Drained] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AsyncEndpoint:
+    """One open socket of a library, with asyncio verbs; `send` is awaited for every library."""
+
+    url: str
+    send: Callable[[bytes], Awaitable[object]]
+    recv: Callable[[], Awaitable[bytes]]
+    close: Callable[[], object]
+    drain: Callable[[], Awaitable[Drained]] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """Which socket a role wants; exactly one of `bind` and `connect` is given.
+
+    Args:
+        pattern: its kind.
+        bind: URL to listen on.
+        connect: URL to connect to.
+        size: bytes of the bodies to come: raw sockets have no framing that tells it.
+    """
+
+    pattern: Pattern
+    bind: str = ""
+    connect: str = ""
+    size: int = 0
+
+
+class Library(Protocol):
+    """What a role asks of a library."""
+
+    def open(self, order: Order) -> Endpoint:
+        """Open a blocking socket."""
+        ...
+
+    def open_async(self, order: Order) -> AsyncEndpoint:
+        """Open an asyncio socket; called inside the running loop."""
+        ...
+
+
+def no_flush() -> None:
+    """What `flush` is for a library that has no such verb: everything is on its way already."""

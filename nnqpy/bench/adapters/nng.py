@@ -1,0 +1,70 @@
+"""The `nng` binding: default buffers; its Message is turned into `bytes`, as every other library gives them."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Protocol
+
+from nnqpy.bench.adapters import AsyncEndpoint, Endpoint, no_flush
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+    from nnqpy.bench.adapters import Order
+
+__all__ = ["Nng"]
+
+
+class Nng:
+    """python-nng (nng underneath)."""
+
+    def __init__(self) -> None:
+        self._nng = import_module("nng")
+
+    def open(self, order: Order) -> Endpoint:
+        """Open a socket and use its blocking verbs."""
+        socket, url = self._open(order)
+        take = socket.recv
+        return Endpoint(url=url, send=socket.send, recv=lambda: take().to_bytes(), flush=no_flush, close=socket.close)
+
+    def open_async(self, order: Order) -> AsyncEndpoint:
+        """Open a socket and use its asyncio verbs."""
+        socket, url = self._open(order)
+
+        async def recv() -> bytes:
+            return (await socket.arecv()).to_bytes()
+
+        return AsyncEndpoint(url=url, send=socket.asend, recv=recv, close=socket.close)
+
+    def _open(self, order: Order) -> tuple[_Socket, str]:
+        socket: _Socket = getattr(self._nng, f"{order.pattern.capitalize()}Socket")()
+        if order.connect:
+            socket.add_dialer(order.connect, recv_max_size=0).start()
+            return socket, order.connect
+        listener = socket.add_listener(order.bind, recv_max_size=0)
+        listener.start()
+        return socket, f"tcp://127.0.0.1:{listener.port}" if order.bind.startswith("tcp") else order.bind
+
+
+class _Message(Protocol):
+    def to_bytes(self) -> bytes: ...
+
+
+class _Dialer(Protocol):
+    def start(self) -> None: ...
+
+
+class _Listener(Protocol):
+    @property
+    def port(self) -> int: ...
+    def start(self) -> None: ...
+
+
+class _Socket(Protocol):
+    def add_listener(self, url: str, *, recv_max_size: int) -> _Listener: ...
+    def add_dialer(self, url: str, *, recv_max_size: int) -> _Dialer: ...
+    def send(self, data: bytes) -> None: ...
+    def recv(self) -> _Message: ...
+    def asend(self, data: bytes) -> Awaitable[object]: ...
+    def arecv(self) -> Awaitable[_Message]: ...
+    def close(self) -> None: ...

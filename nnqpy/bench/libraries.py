@@ -1,0 +1,96 @@
+"""The libraries of the comparison: what each is called, how its presence is known, what it cannot do.
+
+Nothing here imports a library: presence is asked of the import system, versions of the package's metadata.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from importlib import import_module, metadata
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+from nnqpy.bench.crowd import Dialect
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from nnqpy.bench.adapters import Library
+
+__all__ = ["LIBRARIES", "OURS", "RAW", "Entry", "named"]
+
+OURS = "nnqpy"
+RAW = "raw"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One library as the parent process knows it.
+
+    Args:
+        name: what it is called in tables and on the command line.
+        module: the import that tells whether it is there; "" for the standard library.
+        distribution: the package whose version is printed; "" for the standard library.
+        adapter: module and class, loaded by the worker only.
+        dialect: the greeting that its connections speak.
+        refuses: groups of cells that it takes no part in, and why.
+    """
+
+    name: str
+    module: str
+    distribution: str
+    adapter: str
+    dialect: Dialect
+    refuses: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    @property
+    def present(self) -> bool:
+        """Whether this interpreter can import it."""
+        return not self.module or find_spec(self.module) is not None
+
+    def version(self) -> str:
+        """The version of the installed package, "" where there is none to ask."""
+        try:
+            return metadata.version(self.distribution) if self.distribution else ""
+        except metadata.PackageNotFoundError:
+            return ""
+
+    def load(self) -> Library:
+        """Import the adapter, and with it the library."""
+        module, _, name = self.adapter.partition(":")
+        made: Library = getattr(import_module(f"nnqpy.bench.adapters.{module}"), name)()
+        return made
+
+
+_NO_FRAMING = "-"
+
+LIBRARIES: Mapping[str, Entry] = {
+    entry.name: entry
+    for entry in (
+        Entry(OURS, "nnqpy.sync", "nnqpy", "ours:Ours", Dialect.SP),
+        Entry("pyzmq", "zmq", "pyzmq", "zmq:Pyzmq", Dialect.ZMTP, {"threads": "not thread-safe"}),
+        Entry("pyomq", "pyomq", "pyomq", "zmq:Pyomq", Dialect.ZMTP),
+        Entry("pynng", "pynng", "pynng", "pynng:Pynng", Dialect.SP),
+        Entry("nng", "nng", "nng", "nng:Nng", Dialect.SP),
+        Entry(
+            RAW,
+            "",
+            "",
+            "raw:Raw",
+            Dialect.NONE,
+            dict.fromkeys(("shares", "tail", "threads", "inproc", "memory", "peers"), _NO_FRAMING),
+        ),
+    )
+}
+
+
+def named(names: Sequence[str]) -> list[Entry]:
+    """The entries of these names, in the order given.
+
+    Raises:
+        ValueError: a name is not known; the text lists those that are.
+    """
+    for name in names:
+        if name not in LIBRARIES:
+            raise ValueError(f"no library {name!r}; known: {', '.join(LIBRARIES)}")
+    return [LIBRARIES[name] for name in names]

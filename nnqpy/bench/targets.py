@@ -1,0 +1,170 @@
+"""Targets: what nnqpy promises beside its peers, and whether a run shows it.
+
+Each target is one claim about medians. It is met, not met, or open: open when a library or a cell that it speaks
+of took no part, which is never counted as met.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from nnqpy.bench.libraries import OURS, RAW
+from nnqpy.bench.results import Results
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["Verdict", "judge"]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One target after a run.
+
+    Args:
+        claim: the target in words.
+        met: None while it is open.
+        found: what the run shows, or what is missing.
+    """
+
+    claim: str
+    met: bool | None
+    found: str
+
+    @property
+    def word(self) -> str:
+        """The verdict in one word or two."""
+        return "open" if self.met is None else "met" if self.met else "NOT MET"
+
+
+def judge(results: Results) -> list[Verdict]:
+    """All targets, in the order of the report; none if nnqpy took no part."""
+    if OURS not in results.libraries:
+        return []
+    return [target(results) for target in _TARGETS]
+
+
+_Target = Callable[[Results], Verdict]
+
+
+def _best_peer(results: Results, cell: str, key: str, *, more: bool) -> tuple[str, float] | None:
+    found = [
+        (name, value)
+        for name in results.libraries
+        if name not in (OURS, RAW) and (value := results.value(cell, name, key)) is not None
+    ]
+    if not found:
+        return None
+    return (max if more else min)(found, key=lambda one: one[1])
+
+
+def _faster(claim: str, cell: str, factor: float, rival: str = "") -> _Target:
+    """Our rate is at least `factor` times the rival's; without a rival, the best peer's."""
+
+    def target(results: Results) -> Verdict:
+        ours = results.value(cell, OURS, "rate")
+        if rival:
+            theirs = results.value(cell, rival, "rate")
+            other = None if theirs is None else (rival, theirs)
+        else:
+            other = _best_peer(results, cell, "rate", more=True)
+        if ours is None or other is None:
+            return _open(claim, ours, rival)
+        return Verdict(claim, ours >= factor * other[1], f"{ours / other[1]:.2f} x {other[0]}")
+
+    return target
+
+
+def _quicker(claim: str, cell: str, key: str, factor: float) -> _Target:
+    """Our delay is at most `factor` times the best peer's."""
+
+    def target(results: Results) -> Verdict:
+        ours, other = results.value(cell, OURS, key), _best_peer(results, cell, key, more=False)
+        if ours is None or other is None:
+            return _open(claim, ours, "")
+        return Verdict(claim, ours <= factor * other[1], f"{ours / other[1]:.2f} x {other[0]} ({ours:.0f} us)")
+
+    return target
+
+
+def _within(claim: str, cell: str, key: str, most: float, told: str, scale: float = 1.0) -> _Target:
+    """Our own figure is at most `most`."""
+
+    def target(results: Results) -> Verdict:
+        ours = results.value(cell, OURS, key)
+        if ours is None:
+            return _open(claim, ours, "")
+        return Verdict(claim, ours <= most, told.format(ours / scale))
+
+    return target
+
+
+def _flat(claim: str, mode: str, peers: int, factor: float) -> _Target:
+    """A message costs about the same with 1 and with `peers` connections."""
+
+    def target(results: Results) -> Verdict:
+        one = results.value(f"peers-{mode}-1", OURS, "cpu")
+        many = results.value(f"peers-{mode}-{peers}", OURS, "cpu")
+        if one is None or many is None:
+            return Verdict(claim, None, f"needs 1 and {peers:,} peers")
+        return Verdict(claim, many <= factor * one, f"{many / one:.2f} x ({one:.2f} us, {many:.2f} us)")
+
+    return target
+
+
+def _memory(claim: str, connections: int, most: int) -> _Target:
+    """Memory per idle connection, at that many of them."""
+
+    def target(results: Results) -> Verdict:
+        cell = next((cell for cell in results.cells if cell.group == "memory"), None)
+        ours = None if cell is None else results.value(cell.name, OURS, "resident")
+        if cell is None or ours is None:
+            return _open(claim, None, "")
+        found = f"{ours / 1024:.1f} KiB at {cell.peers:,}"
+        return Verdict(claim, ours <= most if cell.peers >= connections else None, found)
+
+    return target
+
+
+def _complete(claim: str) -> _Target:
+    """Nothing sent by us was lost in any cell."""
+
+    def target(results: Results) -> Verdict:
+        lost = {cell.name: results.lost(cell.name, OURS) for cell in results.cells}
+        bad = [f"{name}: {count}" for name, count in lost.items() if count]
+        ran = any(results.of(cell.name, OURS) for cell in results.cells)
+        return Verdict(claim, not bad if ran else None, ", ".join(bad) or "0 lost")
+
+    return target
+
+
+def _open(claim: str, ours: float | None, rival: str) -> Verdict:
+    return Verdict(claim, None, "nnqpy has no figure" if ours is None else f"{rival or 'no peer'} has no figure")
+
+
+_TARGETS: Sequence[_Target] = (
+    _faster("64 B: at least 2 x pyomq", "throughput-64", 2, "pyomq"),
+    _faster("64 B: at least 3 x pyzmq", "throughput-64", 3, "pyzmq"),
+    _faster("64 B: at least 100 x pynng", "throughput-64", 100, "pynng"),
+    _faster("1 KiB: level with the best peer", "throughput-1024", 1),
+    _faster("64 KiB: at least 1.7 x the best peer", "throughput-65536", 1.7),
+    _faster("64 KiB: at least 0.85 x a raw socket", "throughput-65536", 0.85, RAW),
+    _quicker("round trip p50: at most 0.4 x the best peer", "rtt-64", "p50", 0.4),
+    _quicker("round trip p99: not above the best peer", "rtt-64", "p99", 1),
+    _faster("asyncio throughput: at least 3 x the best peer", "asyncio-throughput-64", 3),
+    _quicker("asyncio round trip p50: at most 0.5 x the best peer", "asyncio-rtt-64", "p50", 0.5),
+    _faster("one sender, three receivers: at least 1.2 x the best peer", "shares-64", 1.2),
+    _within("one sender, three receivers: shares even (within 5 %)", "shares-64", "uneven", 0.05, "{:.1f} %", 0.01),
+    _faster("two threads on one socket: at least 1.2 x the best peer", "threads-64", 1.2),
+    _faster("inproc between threads: at least 1.2 x the best peer", "inproc-64", 1.2),
+    _flat("sending one by one costs the same at 1 and 1,000 peers (1.3 x)", "single", 1000, 1.3),
+    _flat("sending in full flow costs the same at 1 and 1,000 peers (1.3 x)", "spread", 1000, 1.3),
+    _flat("receiving in full flow costs the same at 1 and 1,000 peers (1.3 x)", "gather", 1000, 1.3),
+    _memory("at most 8 KiB per idle connection at 10,000", 10_000, 8 * 1024),
+    _within(
+        "last message of a burst, sender computes: p50 at most 2.5 ms", "tail-compute", "p50", 2500, "{:.2f} ms", 1e3
+    ),
+    _complete("nothing lost in any cell"),
+)
