@@ -1,0 +1,41 @@
+"""nnqpy: messaging sockets for Python that speak nanomsg's and nng's Scalability Protocols. The blocking face.
+
+``nnqpy.asyncio`` and ``nnqpy.trio`` have the same names with ``async def``.
+"""
+
+from nnqpy.errors import (
+    AddressError,
+    Closed,
+    ForkedError,
+    NnqError,
+    ProtocolError,
+    Reason,
+    StateError,
+    TimedOut,
+    WouldBlock,
+)
+from nnqpy.events import DrainReport, Event, PeerInfo, Stats
+from nnqpy.sync import Events, Pair, Pull, Push
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AddressError",
+    "Closed",
+    "DrainReport",
+    "Event",
+    "Events",
+    "ForkedError",
+    "NnqError",
+    "Pair",
+    "PeerInfo",
+    "ProtocolError",
+    "Pull",
+    "Push",
+    "Reason",
+    "StateError",
+    "Stats",
+    "TimedOut",
+    "WouldBlock",
+    "__version__",
+]

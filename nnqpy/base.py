@@ -1,0 +1,412 @@
+"""BaseSocket: everything of a socket that does not wait. The faces add the waiting, and nothing else."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import threading
+import warnings
+import weakref
+from collections import deque
+from itertools import repeat, starmap
+from time import monotonic
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
+
+from nnqpy import reactor
+from nnqpy.endpoint import dial, listen
+from nnqpy.errors import WouldBlock
+from nnqpy.events import DrainReport, Event, EventsLost, SocketClosed
+from nnqpy.message import frozen
+from nnqpy.options import MIB, Options, check_seconds
+from nnqpy.turns import State, Turns
+from nnqpy.waiting import wait_out
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from nnqpy.endpoint import InprocDialer, InprocListener, Listener, StreamDialer, StreamListener
+    from nnqpy.events import PeerInfo, Stats
+    from nnqpy.message import Body
+    from nnqpy.routing.core import SocketCore
+    from nnqpy.turns import Waiter
+
+log = logging.getLogger(__name__)
+
+EVENTS_MAX = 1000
+"""Events that a slow reader of `events` may be behind; then the oldest are lost, and it is told how many."""
+
+End = TypeVar("End", "StreamListener", "InprocListener", "StreamDialer", "InprocDialer")
+
+
+class EventLog:
+    """One reader's events: filled from any thread, emptied by its reader."""
+
+    def __init__(self) -> None:
+        self.events: deque[Event] = deque()
+        self.line: deque[Waiter] = deque()
+        self._lost = 0
+
+    def put(self, event: Event) -> None:
+        """Append an event and wake the reader; a full log loses its oldest."""
+        if len(self.events) >= EVENTS_MAX:
+            self.events.popleft()
+            self._lost += 1
+        self.events.append(event)
+        while self.line:
+            self.line.popleft().wake()
+
+    def take(self) -> Event | None:
+        """Return the next event, or None."""
+        if self._lost:
+            lost, self._lost = self._lost, 0
+            return EventsLost(lost)
+        return self.events.popleft() if self.events else None
+
+
+class Ends:
+    """A socket's listeners and dialers, and what is told about all of it."""
+
+    def __init__(self, turns: Turns, on_event: Callable[[Event], None] | None) -> None:
+        self.turns = turns
+        self.listeners: list[Listener] = []
+        self.dialers: list[StreamDialer | InprocDialer] = []
+        self.logs: list[EventLog] = []
+        self._on_event = on_event
+        self._lock = threading.Lock()
+        self.report: DrainReport | None = None
+        if on_event is not None:
+            turns.core.emit = self.tell
+
+    def listen(self, url: str) -> Listener:
+        """Open a listener."""
+        self.turns.check_open()
+        listener = listen(self.turns, url)
+        return self._keep(self.listeners, listener)
+
+    def dial(self, url: str) -> StreamDialer | InprocDialer:
+        """Open a dialer."""
+        self.turns.check_open()
+        dialer = dial(self.turns, url)
+        return self._keep(self.dialers, dialer)
+
+    def _keep(self, ends: list[Any], end: End) -> End:  # a list of one of the kinds
+        with self._lock:
+            ends[:] = [one for one in ends if not one.closed]
+            ends.append(end)
+            self.turns.core.replaceable = True
+        if self.turns.state is not State.OPEN:  # closed by another thread in the meantime
+            end.close()
+            self.turns.check_open()
+        return end
+
+    @property
+    def any_open(self) -> bool:
+        """Whether a peer may still come."""
+        with self._lock:
+            return any(not end.closed for end in (*self.listeners, *self.dialers))
+
+    def close(self) -> None:
+        """Close all of them."""
+        with self._lock:
+            ends = (*self.listeners, *self.dialers)
+            self.turns.core.replaceable = False
+        for end in ends:
+            end.close()
+
+    def log(self) -> EventLog:
+        """Open an event log; from now on events are told."""
+        log = EventLog()
+        with self._lock:
+            self.logs.append(log)
+            self.turns.core.emit = self.tell
+        if self.report is not None:
+            log.put(SocketClosed(self.report))
+        return log
+
+    def tell(self, event: Event) -> None:
+        """Tell an event to the callback and to all readers."""
+        if self._on_event is not None:
+            try:
+                self._on_event(event)
+            except Exception:  # the user's own; it must not end the connection that the event is about
+                log.exception("on-event-failed event=%s", type(event).__name__)
+        for one in tuple(self.logs):
+            one.put(event)
+
+
+NEVER = object()
+"""Equal to no message: the sentinel of the iterators that pop."""
+
+_alive: weakref.WeakSet[Ends] = weakref.WeakSet()
+
+
+class BaseSocket:
+    """A socket, less the waiting: options, endpoints, peers, counters, the calls that never wait."""
+
+    _pattern: ClassVar[type[SocketCore]]
+
+    def __init__(
+        self,
+        *,
+        bind: str | Iterable[str] | None = None,
+        connect: str | Iterable[str] | None = None,
+        send_hwm: int = 1000,
+        send_hwm_bytes: int | None = 64 * MIB,
+        recv_hwm: int = 1000,
+        linger: float = 1.0,
+        recv_max_size: int | None = 64 * MIB,
+        handshake_timeout: float = 10.0,
+        reconnect_min: float = 0.1,
+        reconnect_max: float = 5.0,
+        tcp_nodelay: bool = True,
+        tcp_keepalive: bool = True,
+        ipc_mode: int = 0o600,
+        on_event: Callable[[Event], None] | None = None,
+    ) -> None:
+        """Make a socket, and open what it binds and connects.
+
+        Args:
+            bind: a URL, or several, to accept peers at.
+            connect: a URL, or several, to keep a connection to; dialled in the background.
+            send_hwm: messages that may wait to be sent, per socket; the kernel's buffers hold more beyond it.
+            send_hwm_bytes: body bytes that may wait to be sent; one message of any size always may. None: no limit.
+            recv_hwm: messages that may wait to be received, per socket; then the senders feel it.
+            linger: seconds that `close` may go on sending what is queued.
+            recv_max_size: bytes of the largest message accepted; a larger one closes that connection. None: no limit.
+            handshake_timeout: seconds in which a new connection must have greeted.
+            reconnect_min: seconds before the first dial again; doubles, with jitter, up to `reconnect_max`.
+            reconnect_max: seconds between two dials, at most.
+            tcp_nodelay: send small segments at once.
+            tcp_keepalive: let the kernel find dead peers, within about 30 s.
+            ipc_mode: permission bits of an ipc socket file.
+            on_event: called with each event, in whatever thread it happens; it must not block.
+
+        Raises:
+            TypeError, ValueError: an option is not what it should be.
+            AddressError: a URL is not.
+            OSError: a bind was refused by the system.
+        """
+        options = Options(
+            send_hwm=send_hwm,
+            send_hwm_bytes=send_hwm_bytes,
+            recv_hwm=recv_hwm,
+            linger=linger,
+            recv_max_size=recv_max_size,
+            handshake_timeout=handshake_timeout,
+            reconnect_min=reconnect_min,
+            reconnect_max=reconnect_max,
+            tcp_nodelay=tcp_nodelay,
+            tcp_keepalive=tcp_keepalive,
+            ipc_mode=ipc_mode,
+        )
+        core = self._pattern(options)
+        self._core = core
+        self._turns = Turns(core, reactor.promise)
+        self._ends = Ends(self._turns, on_event)
+        self._outbox = core.outbox
+        self._append = core.outbox.append
+        self._small = core.small
+        # An iterator that pops: a `for` statement takes one message without a call in the bytecode, so no
+        # signal handler can run between the pop and our hands (see the law of routing/core.py).
+        self._inbox = core.inbox
+        self._take = iter(core.inbox.popleft, NEVER)
+        reactor.sockets.add(self._turns)
+        _alive.add(self._ends)
+        try:
+            for url in _urls(bind):
+                self.bind(url)
+            for url in _urls(connect):
+                self._ends.dial(url)
+        except BaseException:
+            shut(self._ends, monotonic(), self._core.queued)
+            raise
+
+    # --- endpoints and peers -------------------------------------------------------------------------------
+
+    def bind(self, url: str) -> Listener:
+        """Accept peers at `url`; the handle's ``.url`` has the real port after ``:0``.
+
+        Raises:
+            AddressError: the URL is malformed or its host has no address here.
+            OSError: the system refuses (EADDRINUSE, EACCES, EMFILE ...).
+            Closed: the socket is closed.
+        """
+        return self._ends.listen(url)
+
+    @property
+    def peers(self) -> tuple[PeerInfo, ...]:
+        """The peers attached now."""
+        with self._core.lock:
+            return tuple(peer.info() for peer in self._core.peers.values())
+
+    @property
+    def protocol(self) -> str:
+        """The SP name of the socket's pattern: ``"push"``."""
+        return self._core.proto.label
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called (or the socket belongs to the parent process)."""
+        return self._turns.state is not State.OPEN
+
+    def stats(self) -> Stats:
+        """Return the socket's counters, all of one instant."""
+        return self._core.stats()
+
+    def fileno(self) -> int:
+        """Return a descriptor for ``select``, ``selectors`` and the like.
+
+        It is readable, level-triggered, while `recv_nowait` would return a message or make progress (so for a
+        socket that only sends: never). It belongs to the socket: take it out of your selector before you close.
+        """
+        self._turns.check_open()
+        self._turns.export()
+        self._take = iter(())  # from now on every receive goes the long way, which keeps the descriptor true
+        return self._turns.into.poller.fileno()
+
+    # --- for the faces -------------------------------------------------------------------------------------
+
+    def _full(self) -> str:
+        """Say why there is no room: ``no_peer`` or ``queue_full``."""
+        return "queue_full" if self._core.peers else "no_peer"
+
+    def _full_text(self) -> str:
+        if self._core.peers:
+            return f"the send queue is full ({len(self._outbox)} messages) and no peer takes more now"
+        errors = "; ".join(dict.fromkeys(d.last_error for d in self._ends.dialers if d.last_error and not d.up))
+        return f"the send queue is full ({len(self._outbox)} messages) and there is no peer yet" + (
+            f" (last dial error: {errors})" if errors else ""
+        )
+
+    def _send_now(self, body: Body) -> None:
+        """Queue a message, or raise `WouldBlock`: what `send_nowait` is in every face."""
+        whole = frozen(body)
+        if len(whole) <= self._small and self._turns.state is State.OPEN:
+            self._append(whole)
+            if len(self._outbox) <= self._core.look or self._turns.press(whole):
+                return
+        elif self._turns.place(whole):
+            return
+        raise WouldBlock(self._full_text(), reason=self._full())
+
+    def _recv_now(self) -> bytes:
+        """Take a message, or raise `WouldBlock`: what `recv_nowait` is in every face."""
+        turns = self._turns
+        into, inbox = turns.into, self._inbox
+        if not inbox:
+            turns.check_open()
+            if into.take():
+                try:
+                    turns.fill()
+                finally:
+                    into.give()
+        take = iter(inbox.popleft, NEVER)
+        try:
+            for body in take:
+                turns.level()
+                return body
+        except IndexError:
+            pass
+        turns.check_open()
+        turns.level()
+        raise WouldBlock("no message is there now", reason="no_message")
+
+    def _take_many(self, most: int) -> list[bytes]:
+        """Take up to `most` messages from the inbox, at once."""
+        inbox = self._inbox
+        bodies: list[bytes] = []
+        try:
+            bodies.extend(starmap(inbox.popleft, repeat((), min(most, len(inbox)))))
+        except IndexError:
+            pass  # another thread was faster: what we have stays
+        except BaseException:
+            inbox.extendleft(reversed(bodies))
+            raise
+        return bodies
+
+    def __repr__(self) -> str:
+        state = self._turns.state.name.lower()
+        ends = [f"bind={one.url!r}" for one in self._ends.listeners if not one.closed]
+        ends += [f"connect={one.url!r}" for one in self._ends.dialers if not one.closed]
+        return f"<{type(self).__module__}.{type(self).__name__} {state} {' '.join(ends)} peers={len(self._core.peers)}>"
+
+    def __del__(self) -> None:
+        ends: Ends | None = getattr(self, "_ends", None)
+        if ends is None or ends.turns.state is not State.OPEN:
+            return
+        queued = ends.turns.core.stats().queued
+        warnings.warn(f"unclosed {self!r}: {queued} messages were queued", ResourceWarning, stacklevel=2, source=self)
+        if reactor.running():
+            # Not here: a collector may run in the middle of anything, with any lock held.
+            reactor.janitor().call(lambda: shut(ends, monotonic(), queued))
+
+    def __copy__(self) -> Self:
+        raise TypeError("a socket cannot be copied")
+
+    def __reduce__(self) -> str:
+        raise TypeError("a socket cannot be pickled; give the other process a URL")
+
+
+
+
+def _urls(urls: str | Iterable[str] | None) -> Iterable[str]:
+    if urls is None:
+        return ()
+    return (urls,) if isinstance(urls, str) else urls
+
+
+def linger_of(ends: Ends, linger: float | None) -> float:
+    """Return the linger time to use: what `close` was given, else the option."""
+    if linger is None:
+        return ends.turns.core.options.linger
+    check_seconds("linger", linger)
+    return linger
+
+
+def hopeless(ends: Ends) -> bool:
+    """Whether nothing can take what is still queued: no peer, and no endpoint that could bring one."""
+    return not ends.turns.core.peers and not ends.any_open
+
+
+def shut(ends: Ends, began: float, queued: int) -> DrainReport:
+    """The last steps of a close, after the draining: endpoints, peers, descriptors, report."""
+    turns = ends.turns
+    turns.refuse()
+    ends.close()
+    abandoned, unread = turns.shut()
+    report = DrainReport(
+        flushed=max(0, queued - abandoned), abandoned=abandoned, unread=unread, elapsed=monotonic() - began
+    )
+    ends.report = report
+    turns.core.emit(SocketClosed(report))
+    return report
+
+
+def close_blocking(ends: Ends, linger: float) -> DrainReport:
+    """Close a socket, in this thread: refuse, drain, part."""
+    began = monotonic()
+    turns = ends.turns
+    first = turns.refuse()
+    if not first:
+        return ends.report or DrainReport(flushed=0, abandoned=0, unread=0, elapsed=0.0)
+    queued = turns.core.stats().queued
+    if queued and linger:
+        wait_out(turns, lambda: turns.core.drained or hopeless(ends), began + linger)
+    return shut(ends, began, queued)
+
+
+def _at_exit() -> None:
+    """The interpreter is going down: close what was forgotten, in bounded time, and end the janitor."""
+    for ends in tuple(_alive):
+        if ends.turns.state is State.OPEN:
+            report = close_blocking(ends, ends.turns.core.options.linger)
+            warnings.warn(
+                f"unclosed {ends.turns.core.proto.label} socket at exit: {report.flushed} queued messages were still "
+                f"sent, {report.abandoned} abandoned",
+                ResourceWarning,
+                stacklevel=1,
+            )
+    reactor.stop(timeout=1.0)
+
+
+atexit.register(_at_exit)

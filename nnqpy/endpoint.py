@@ -1,0 +1,433 @@
+"""A socket's listeners and dialers. They run in the janitor; what they give to the socket is an attached engine.
+
+A peer is attached only when its whole greeting was read: until then it may be any program that found the port.
+One absolute deadline covers the greeting. A dialer tries for ever; its back-off begins anew only after a
+connection that lasted, so a peer that greets and leaves (a busy Pair) is not dialled in a hot loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import logging
+import os
+import random
+import socket
+import threading
+from collections import deque
+from time import monotonic
+from typing import TYPE_CHECKING, Final, Literal
+
+from nnqpy import reactor
+from nnqpy.address import InprocAddress, IpcAddress, TcpAddress, parse
+from nnqpy.engine import Engine
+from nnqpy.errors import AddressError, ProtocolError, Reason
+from nnqpy.events import (
+    AcceptResumed,
+    AcceptThrottled,
+    ConnectFailed,
+    Connecting,
+    HandshakeFailed,
+    ListenerClosed,
+    Listening,
+    PeerRefused,
+)
+from nnqpy.proto import Proto, describe
+from nnqpy.transport import inproc, transport_for
+from nnqpy.wire.stream import GREETING_SIZE, check_greeting_prefix, greeting, parse_greeting
+
+if TYPE_CHECKING:
+    from nnqpy.transport import Bound, Transport
+    from nnqpy.turns import Turns
+
+log = logging.getLogger(__name__)
+
+ACCEPT_BURST: Final = 64
+ACCEPT_PAUSE: Final = 0.1
+"""Seconds between two tries to accept while the system has no descriptors or memory for us."""
+HANDSHAKES_MAX: Final = 1024
+LASTING: Final = 1.0
+"""Seconds after which a connection counts as a success: the next loss starts the back-off anew."""
+_EXHAUSTED: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+
+
+class Endpoint:
+    """What listeners and dialers share: a URL, a socket, and the greeting."""
+
+    def __init__(self, turns: Turns, address: TcpAddress | IpcAddress) -> None:
+        self._turns = turns
+        self._core = turns.core
+        self._options = turns.core.options
+        self._transport: Transport = transport_for(address)
+        self._janitor = reactor.janitor()
+        self.address = address
+        self.closed = False
+
+    @property
+    def url(self) -> str:
+        """The URL, with the real port."""
+        return str(self.address)
+
+    async def _greet(self, sock: socket.socket, direction: Literal["in", "out"], deadline: float) -> Engine | None:
+        """Exchange greetings and attach; None, with the event that says why, if that failed."""
+        remote = self._transport.remote(sock)
+        try:
+            self._transport.tune(sock, self._options)
+            async with asyncio.timeout_at(deadline):
+                protocol = await self._exchange(sock)
+        except ProtocolError as error:
+            return self._failed(sock, remote, error.reason, error.detail)
+        except TimeoutError:
+            detail = f"no whole greeting within {self._options.handshake_timeout} s (handshake_timeout)"
+            return self._failed(sock, remote, Reason.GREETING_TIMEOUT, detail)
+        except OSError as error:
+            return self._failed(sock, remote, Reason.RESET, error.strerror or str(error))
+        except BaseException:
+            sock.close()
+            raise
+        engine = Engine(
+            sock,
+            self._transport.CODEC,
+            self._turns,
+            address=self.url,
+            remote=remote,
+            direction=direction,
+            protocol=protocol,
+            bury=reactor.bury,
+        )
+        engine.on_gone = self._gone
+        refused = self._turns.attach(engine)
+        if refused is None:
+            self._janitor.watch(self._turns, engine)
+            return engine
+        sock.close()
+        if refused is not Reason.CLOSED_BY_US:
+            detail = "this Pair has its one peer already" if refused is Reason.LIMIT_PIPES else "refused"
+            self._core.emit(PeerRefused(self.url, remote, refused, detail))
+        return None
+
+    def _gone(self) -> None:
+        """An engine of ours is gone; from any thread."""
+
+    async def _exchange(self, sock: socket.socket) -> Proto:
+        ours = self._core.proto
+        hello = greeting(ours)
+        if sock.send(hello) != len(hello):  # 8 bytes into an empty buffer
+            raise ProtocolError(Reason.RESET, "the system took no whole greeting")
+        data = b""
+        while len(data) < GREETING_SIZE:
+            chunk = await self._janitor.loop.sock_recv(sock, GREETING_SIZE - len(data))
+            if not chunk:
+                raise ProtocolError(
+                    Reason.GREETING_EOF, f"the peer left after {len(data)} of the {GREETING_SIZE} bytes of its greeting"
+                )
+            data += chunk
+            check_greeting_prefix(data)
+        theirs = parse_greeting(data)
+        if theirs != ours.peer:
+            raise ProtocolError(
+                Reason.PROTO_MISMATCH,
+                f"the peer is {describe(theirs)}; we are {describe(ours)} and want {describe(ours.peer)}",
+            )
+        return ours.peer
+
+    def _failed(self, sock: socket.socket, remote: str, reason: Reason, detail: str) -> None:
+        sock.close()
+        log.debug("handshake-failed address=%s remote=%s reason=%s detail=%s", self.url, remote, reason, detail)
+        self._core.emit(HandshakeFailed(self.url, remote, reason, detail))
+
+
+class StreamListener(Endpoint):
+    """Accepts connections at one address."""
+
+    def __init__(self, turns: Turns, address: TcpAddress | IpcAddress) -> None:
+        """Bind and listen, in the caller's thread.
+
+        Raises:
+            OSError: the system refuses the address.
+            AddressError: the host has no address here.
+        """
+        super().__init__(turns, address)
+        self._bound: Bound = self._transport.listen(address, self._options)
+        self.address = self._bound.address  # type: ignore[assignment]  # a transport returns the kind that it took
+        self._greeting: deque[asyncio.Task[None]] = deque()
+        self._throttled = False
+        reactor.stray_sockets.add(self._bound.sock)
+        self._core.emit(Listening(self.url))
+        self._janitor.call(self._watch)
+
+    def close(self) -> None:
+        """Accept no more; peers that are attached stay. From any thread, as often as one likes."""
+        if not self.closed:
+            self.closed = True
+            self._janitor.call(self._stop)
+
+    def _watch(self) -> None:
+        if not self.closed:
+            self._janitor.loop.add_reader(self._bound.sock.fileno(), self._accept)
+
+    def _stop(self) -> None:
+        if self._bound.sock.fileno() >= 0:
+            self._janitor.loop.remove_reader(self._bound.sock.fileno())
+            self._bound.close()
+        for task in tuple(self._greeting):
+            task.cancel()
+        self._core.emit(ListenerClosed(self.url, "closed by us"))
+
+    def _accept(self) -> None:
+        for _ in range(ACCEPT_BURST):
+            try:
+                sock, _address = self._bound.sock.accept()
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno in _EXHAUSTED:
+                    self._throttle(error)
+                    return
+                continue  # that one connection was aborted before we had it
+            if self._throttled:
+                self._throttled = False
+                self._core.emit(AcceptResumed(self.url))
+            sock.setblocking(False)
+            reactor.stray_sockets.add(sock)
+            if len(self._greeting) >= HANDSHAKES_MAX:
+                self._greeting[0].cancel(Reason.LIMIT_HANDSHAKES)
+                self._greeting.popleft()
+            task = self._janitor.loop.create_task(self._welcome(sock))
+            self._greeting.append(task)
+
+    def _throttle(self, error: OSError) -> None:
+        loop = self._janitor.loop
+        loop.remove_reader(self._bound.sock.fileno())
+        loop.call_later(ACCEPT_PAUSE, self._watch)
+        if not self._throttled:
+            self._throttled = True
+            text = error.strerror or str(error)
+            log.warning("accept-throttled address=%s errno=%s error=%s", self.url, error.errno, text)
+            self._core.emit(AcceptThrottled(self.url, error.errno or 0, text, ACCEPT_PAUSE))
+
+    async def _welcome(self, sock: socket.socket) -> None:
+        task = asyncio.current_task()
+        try:
+            await self._greet(sock, "in", self._janitor.loop.time() + self._options.handshake_timeout)
+        except asyncio.CancelledError as cancelled:
+            if cancelled.args:
+                detail = f"more than {HANDSHAKES_MAX} connections were greeting at once"
+                self._failed(sock, "", Reason.LIMIT_HANDSHAKES, detail)
+        finally:
+            with contextlib.suppress(ValueError):
+                self._greeting.remove(task)  # type: ignore[arg-type]  # we are in a task
+
+
+class Dialer:
+    """Keeps one connection, for ever: attempt, hold, pause, again. How to attempt is the scheme's."""
+
+    def __init__(self, turns: Turns) -> None:
+        self.closed = False
+        self.up = False
+        """Its connection is attached."""
+        self.last_error = ""
+        """Why the last attempt failed, for a person."""
+        self._turns = turns
+        self._core = turns.core
+        self._options = turns.core.options
+        self._janitor = reactor.janitor()
+        self._changed = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    def close(self) -> None:
+        """Dial no more; the peer that is attached stays. From any thread, as often as one likes."""
+        if not self.closed:
+            self.closed = True
+            self._janitor.call(self._stop)
+
+    def _stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+    def _gone(self) -> None:
+        self.up = False
+        self._janitor.call(self._changed.set)
+
+    async def _run(self) -> None:
+        self._task = asyncio.current_task()
+        options, delay, attempt = self._options, self._options.reconnect_min, 0
+        with contextlib.suppress(asyncio.CancelledError):
+            while not self.closed:
+                attempt += 1
+                pause = delay * random.uniform(0.5, 1)  # noqa: S311  # jitter, no secret
+                began = monotonic()
+                if await self._attempt(attempt, pause):
+                    while self.up:
+                        await self._changed.wait()
+                        self._changed.clear()
+                if monotonic() - began >= max(LASTING, delay):
+                    attempt, delay = 0, options.reconnect_min
+                    pause = delay * random.uniform(0.5, 1)  # noqa: S311
+                else:
+                    delay = min(delay * 2, options.reconnect_max)
+                await asyncio.sleep(pause)
+
+    async def _attempt(self, attempt: int, pause: float) -> bool:
+        """Try once; True if the connection is attached (it may be gone again already)."""
+        raise NotImplementedError
+
+
+class StreamDialer(Dialer, Endpoint):
+    """Keeps one connection to one address."""
+
+    def __init__(self, turns: Turns, address: TcpAddress | IpcAddress) -> None:
+        Endpoint.__init__(self, turns, address)
+        Dialer.__init__(self, turns)
+        self._janitor.start(self._run())
+
+    async def _attempt(self, attempt: int, pause: float) -> bool:
+        self._core.emit(Connecting(self.url, attempt))
+        deadline = self._janitor.loop.time() + self._options.handshake_timeout
+        try:
+            async with asyncio.timeout_at(deadline):
+                sock = await self._transport.dial(self.address, self._options)
+        except OSError as error:
+            if isinstance(error, TimeoutError) and error.errno is None:
+                error = OSError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
+            number = error.errno if isinstance(error.errno, int) and error.errno > 0 else None
+            self.last_error = error.strerror or str(error)
+            log.debug("connect-failed address=%s error=%s", self.url, self.last_error)
+            self._core.emit(ConnectFailed(self.url, number, self.last_error, pause))
+            return False
+        reactor.stray_sockets.add(sock)
+        self.up = True  # before it is attached: it may be lost again at once
+        if await self._greet(sock, "out", deadline) is None:
+            self.up = False
+            return False
+        self._turns.notify()
+        return True
+
+    def _failed(self, sock: socket.socket, remote: str, reason: Reason, detail: str) -> None:
+        self.last_error = f"{reason}: {detail}"
+        super()._failed(sock, remote, reason, detail)
+
+
+class InprocListener:
+    """Takes the dialers of one name, within this process."""
+
+    def __init__(self, turns: Turns, address: InprocAddress) -> None:
+        """Claim the name.
+
+        Raises:
+            OSError: EADDRINUSE: another socket has it.
+        """
+        self.address = address
+        self.closed = False
+        self.turns = turns
+        with _names:
+            if address.name in _listeners:
+                raise OSError(errno.EADDRINUSE, f"{os.strerror(errno.EADDRINUSE)}: cannot listen at {address}")
+            _listeners[address.name] = self
+            waiting = _waiting.pop(address.name, [])
+        turns.core.emit(Listening(self.url))
+        for dialer in waiting:
+            dialer.join()
+
+    @property
+    def url(self) -> str:
+        """The URL."""
+        return str(self.address)
+
+    def close(self) -> None:
+        """Give the name back; peers that are attached stay. From any thread, as often as one likes."""
+        with _names:
+            if self.closed:
+                return
+            self.closed = True
+            del _listeners[self.address.name]
+        self.turns.core.emit(ListenerClosed(self.url, "closed by us"))
+
+
+class InprocDialer(Dialer):
+    """Keeps one connection to a name of this process, bound already or later."""
+
+    def __init__(self, turns: Turns, address: InprocAddress) -> None:
+        super().__init__(turns)
+        self.address = address
+        self._joining = threading.Lock()
+        self.join()
+        self._janitor.start(self._run())
+
+    @property
+    def url(self) -> str:
+        """The URL."""
+        return str(self.address)
+
+    def join(self) -> None:
+        """Connect now if the name is bound, in the caller's thread; else when it is."""
+        with self._joining:
+            if self.up or self.closed:
+                return
+            with _names:
+                listener = _listeners.get(self.address.name)
+                if listener is None:
+                    waiting = _waiting.setdefault(self.address.name, [])
+                    if self not in waiting:
+                        waiting.append(self)
+            if listener is None:
+                self.last_error = "nobody has bound the name yet"
+                return
+            self.up = True
+            failed = inproc.join(listener.turns, self._turns, self.url, on_gone=self._gone)
+            if failed is not None:
+                self.up = False
+                reason, detail = failed
+                self.last_error = f"{reason}: {detail}"
+                if reason is Reason.PROTO_MISMATCH:
+                    self._core.emit(HandshakeFailed(self.url, "", reason, detail))
+                else:
+                    self._core.emit(PeerRefused(self.url, "", reason, detail))
+                    listener.turns.core.emit(PeerRefused(self.url, "", reason, detail))
+        self._janitor.call(self._changed.set)
+
+    def close(self) -> None:
+        with _names:
+            waiting = _waiting.get(self.address.name, [])
+            if self in waiting:
+                waiting.remove(self)
+        super().close()
+
+    async def _attempt(self, attempt: int, pause: float) -> bool:
+        self._core.emit(Connecting(self.url, attempt))
+        self._changed.clear()
+        self.join()
+        while not self.up and self in _waiting.get(self.address.name, ()):
+            await self._changed.wait()
+            self._changed.clear()
+        return self.up
+
+
+_names = threading.Lock()
+_listeners: dict[str, InprocListener] = {}
+_waiting: dict[str, list[InprocDialer]] = {}
+
+Listener = StreamListener | InprocListener
+
+
+def listen(turns: Turns, url: str) -> Listener:
+    """Make a listener of the URL's scheme."""
+    address = parse(url)
+    if isinstance(address, InprocAddress):
+        return InprocListener(turns, address)
+    return StreamListener(turns, address)
+
+
+def dial(turns: Turns, url: str) -> StreamDialer | InprocDialer:
+    """Make a dialer of the URL's scheme; it returns at once and dials in the background.
+
+    Raises:
+        AddressError: the URL cannot be dialled: no host, or port 0.
+    """
+    address = parse(url)
+    if isinstance(address, InprocAddress):
+        return InprocDialer(turns, address)
+    if isinstance(address, TcpAddress) and (not address.host or not address.port):
+        raise AddressError(f"{url!r} cannot be dialled: it names no host, or no port")
+    return StreamDialer(turns, address)

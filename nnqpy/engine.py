@@ -1,0 +1,421 @@
+"""Engine: one connection: a non-blocking socket, a codec, and the bytes on their way.
+
+`read` is called only by the holder of the in-turn, `push` and `push_rest` only by the holder of the out-turn.
+Nothing here waits. The descriptor is given back when both turns have let go of it: a number that is free is
+reused at once, and somebody may still be inside a call on it.
+
+What arrived is recorded by the very call that reads it (``list.extend(map(recv, ...))`` is one C call), and
+so is what a write got rid of: see the law of ``routing/core.py``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from typing import TYPE_CHECKING, Final, Literal
+
+from nnqpy.errors import ProtocolError, Reason
+from nnqpy.events import PeerInfo
+from nnqpy.poller import WRITABLE_ONCE
+from nnqpy.routing.core import next_id
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from nnqpy.proto import Proto
+    from nnqpy.turns import Turns
+    from nnqpy.wire.codec import Codec
+
+LARGE: Final = 32 * 1024
+"""Bodies from this size on are read into a `bytes` of their own: without any copy where they arrive whole."""
+READ_MIN: Final = 16 * 1024
+READ_MAX: Final = 256 * 1024
+CRUMB: Final = 16 * 1024
+"""Smaller pieces of a large body are joined as they come: a slow peer's body is no list of single bytes."""
+GATHER_FROM: Final = 2048
+"""Mean body size from which a batch is written from its parts (``sendmsg``) instead of being joined first."""
+STRAY_MAX: Final = 64 * 1024
+"""Bytes that a peer may send to a socket that only sends, before it is closed (nng reads and drops without end)."""
+
+
+class Engine:
+    """Our half of one connection over a stream socket (tcp, ipc)."""
+
+    __slots__ = (
+        "_appetite",
+        "_arrived",
+        "_bury",
+        "_chunks",
+        "_codec",
+        "_data",
+        "_fault",
+        "_held",
+        "_large",
+        "_place",
+        "_recv",
+        "_released",
+        "_rest",
+        "_send",
+        "_sock",
+        "_stray",
+        "_total",
+        "_turns",
+        "_watched",
+        "address",
+        "begun",
+        "bytes_received",
+        "bytes_sent",
+        "direction",
+        "fd",
+        "finishing",
+        "full",
+        "gone",
+        "id",
+        "on_gone",
+        "protocol",
+        "received",
+        "record",
+        "remote",
+        "sent",
+        "stuffed",
+    )
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        codec: Codec,
+        turns: Turns,
+        *,
+        address: str,
+        remote: str,
+        direction: Literal["in", "out"],
+        protocol: Proto,
+        bury: Callable[[Engine, socket.socket], None],
+        data: bytes = b"",
+    ) -> None:
+        """Take over a connection that has greeted.
+
+        Args:
+            sock: connected and non-blocking; belongs to the engine from now on.
+            codec: the framing that the two ends speak.
+            turns: the socket that the connection is for.
+            address: the URL of the endpoint that it came by.
+            remote: who is at the other end.
+            direction: who dialled.
+            protocol: what the other end is.
+            bury: takes the system's socket when both turns have let go of it.
+            data: bytes that came right behind the greeting.
+        """
+        self.id = next_id()
+        self.address = address
+        self.remote = remote
+        self.direction = direction
+        self.protocol = protocol
+        self.fd = sock.fileno()
+        self.gone = False
+        self.finishing = False
+        self.on_gone: Callable[[], None] | None = None
+        self._sock = sock
+        self._send = sock.send
+        self._recv = sock.recv
+        self._codec = codec
+        self._turns = turns
+        self._bury = bury
+        self._released = 0
+
+        self.full = False
+        self.record: list[int | None] = []
+        self.begun: bytes | None = None
+        self._rest: memoryview | bytes = b""
+        self._held: list[int] = []
+        self._watched = False
+        self.sent = 0
+        self.bytes_sent = 0
+
+        self.stuffed = bool(data)
+        """Bytes are here that were not looked at yet: whole frames may be among them."""
+        self._data = data
+        self._place = 0
+        self._arrived: list[bytes] = []
+        self._chunks: list[bytes] = []
+        self._total = -1
+        self._large = False
+        self._fault: ProtocolError | None = None
+        self._appetite = READ_MIN * 4
+        self._stray = 0
+        self.received = 0
+        self.bytes_received = 0
+
+    # --- out-turn ------------------------------------------------------------------------------------------
+
+    def push(self, bodies: Sequence[bytes]) -> None:
+        """Offer messages to the kernel, once; what it took stands in `record`."""
+        self.record = record = []
+        try:
+            if sum(map(len, bodies)) < GATHER_FROM * len(bodies):
+                frames = self._codec.join(bodies)
+                record.extend(map(self._send, (frames,)))
+                if record[0] < len(frames):
+                    self._wait_for_room()
+            else:
+                parts = self._codec.gather(bodies)
+                record.extend(map(self._sock.sendmsg, (parts,)))
+                if record[0] < sum(map(len, parts)):
+                    self._wait_for_room()
+        except BlockingIOError:
+            self._wait_for_room()
+        except OSError as error:
+            self._broken(error)
+
+    def taken(self, bodies: Sequence[bytes]) -> tuple[int, int]:
+        """Read the record: how many of `bodies` went whole, and how many bytes of the next frame."""
+        if not self.record:
+            return 0, 0
+        return self._codec.written(bodies, self.record[0])
+
+    def begin(self, body: bytes, written: int) -> None:
+        """Keep the rest of a message of which `written` bytes of its frame went."""
+        self._wait_for_room()
+        header = self._codec.header(len(body))
+        if written < len(header):
+            self._rest = header[written:] + body
+        else:
+            self._rest = memoryview(body)[written - len(header) :]
+        self.begun = body
+
+    def push_rest(self) -> bool:
+        """Go on with the begun message; True when it is through."""
+        held = self._held
+        while True:
+            if held:
+                rest = self._rest[held[0] :]
+                self._held = held = []
+                self._rest = rest
+            if not self._rest:
+                return True
+            try:
+                held.extend(map(self._send, (self._rest,)))
+            except BlockingIOError:
+                self._wait_for_room()
+                return False
+            except OSError as error:
+                self._broken(error)
+                return False
+
+    def _wait_for_room(self) -> None:
+        self.full = True
+        self._turns.blocked.add(self.id)
+        if not self._watched:
+            self._turns.out.poller.add(self.fd, WRITABLE_ONCE)
+            self._watched = True
+
+    def _broken(self, error: OSError) -> None:
+        self.full = True
+        self._turns.lose(self, Reason.RESET_MID_FRAME if self.begun else Reason.RESET, error.strerror or str(error))
+
+    # --- in-turn -------------------------------------------------------------------------------------------
+
+    def read(self, limit: int) -> bool:
+        """Read what is there, once, and deliver at most `limit` messages; False when nothing is there."""
+        try:
+            if self._fault is not None:
+                self._turns.lose(self, self._fault.reason, self._fault.detail)
+            elif self._total >= 0:
+                self._read_body()
+            else:
+                self._read_frames(limit)
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            reason = Reason.RESET_MID_FRAME if self._mid_frame else Reason.RESET
+            self._turns.lose(self, reason, error.strerror or str(error))
+        return True
+
+    @property
+    def _mid_frame(self) -> bool:
+        return self._total >= 0 or self._place < len(self._data)
+
+    def _end(self) -> None:
+        if self._mid_frame:
+            self._turns.lose(self, Reason.EOF_MID_FRAME, "the peer closed the connection within a message")
+        else:
+            self._turns.lose(self, Reason.EOF, "the peer closed the connection")
+
+    def _read_frames(self, limit: int) -> None:
+        codec, header_size = self._codec, self._codec.header_size
+        most = self._turns.recv_max
+        data, place = self._data, self._place
+        out: list[bytes] = []
+        fault: ProtocolError | None = None
+        chunks: list[bytes] = []
+        total = -1
+        stuffed = False
+        try:
+            if not self.stuffed:
+                chunk = self._next_chunk()
+                if not chunk:
+                    self._end()
+                    return
+                if data:
+                    # `data` is the start of one frame: complete that one alone, and leave the rest in place.
+                    length = codec.peek(data, 0, most)
+                    if length is None:
+                        data, place = data + chunk, 0
+                    elif (missing := header_size + length - len(data)) <= len(chunk):
+                        out.append(data[header_size:] + chunk[:missing])
+                        data, place = chunk, missing
+                    else:
+                        data, place = data + chunk, 0
+                else:
+                    data, place = chunk, 0
+            if len(out) < limit:
+                place = codec.split(data, place, out, limit - len(out), most)
+            stuffed = len(out) >= limit and place < len(data)
+            if not stuffed:
+                length = codec.peek(data, place, most)
+                if length is not None and length >= LARGE:
+                    chunks, total = [data[place + header_size :]], length
+                    data, place = b"", 0
+                elif place:
+                    data, place = data[place:], 0
+        except ProtocolError as error:
+            fault = error
+            data, place = b"", 0
+        self._commit(out, data, place, chunks, total, stuffed=stuffed, large=False, fault=fault)
+
+    def _next_chunk(self) -> bytes:
+        """Return what the kernel has, also when an interrupted turn read it and got no further."""
+        arrived = self._arrived
+        if not arrived:
+            # After a large body its successor's header is read alone: the body then arrives in its own bytes.
+            appetite = self._codec.header_size if self._large else self._appetite
+            arrived.extend(map(self._recv, (appetite,)))
+        chunk = arrived[0]
+        if len(chunk) >= self._appetite:
+            self._appetite = min(READ_MAX, self._appetite * 2)
+        elif len(chunk) < self._appetite >> 3 and not self._large:
+            self._appetite = max(READ_MIN, self._appetite >> 1)
+        return chunk
+
+    def _read_body(self) -> None:
+        chunks = self._chunks
+        have = sum(map(len, chunks))
+        want = self._total - have
+        if want:
+            # Memory follows what has arrived, not what was announced.
+            chunks.extend(map(self._recv, (min(want, max(READ_MAX, have)),)))
+            if not chunks[-1]:
+                self._end()
+                return
+            want -= len(chunks[-1])
+            if len(chunks) > 1 and len(chunks[-1]) < CRUMB and len(chunks[-2]) < CRUMB:
+                chunks[-2:] = [chunks[-2] + chunks[-1]]
+            if want:
+                return
+        self._commit([b"".join(filter(None, chunks))], b"", 0, [], -1, stuffed=False, large=True, fault=None)
+
+    def _commit(
+        self,
+        out: list[bytes],
+        data: bytes,
+        place: int,
+        chunks: list[bytes],
+        total: int,
+        *,
+        stuffed: bool,
+        large: bool,
+        fault: ProtocolError | None,
+    ) -> None:
+        core = self._turns.core
+        bodies = iter(core.deliver(self, out))
+        number, size = len(out), sum(map(len, out))
+        with core.lock:
+            received, bytes_received = core.received + number, core.bytes_received + size
+            mine, my_bytes = self.received + number, self.bytes_received + size
+            # A commit: stores only, no call, so no signal handler runs in between.
+            core.staged = bodies
+            core.received, core.bytes_received = received, bytes_received
+            self.received, self.bytes_received = mine, my_bytes
+            self._data, self._place = data, place
+            self._chunks, self._total = chunks, total
+            self.stuffed, self._large, self._fault = stuffed, large, fault
+            self._arrived = []
+            core.inbox.extend(core.staged)
+        if fault is not None:
+            self._turns.lose(self, fault.reason, fault.detail)
+
+    def drop_stray(self) -> None:
+        """Read and drop what a peer sends to a socket that only sends; too much of it ends the connection."""
+        try:
+            while True:
+                size = len(self._recv(READ_MIN))
+                if not size:
+                    self._end()
+                    return
+                self._stray += size
+                if self._stray > STRAY_MAX:
+                    detail = f"more than {STRAY_MAX} bytes from a {self.protocol.label}, which must not send"
+                    self._turns.lose(self, Reason.UNEXPECTED_DATA, detail)
+                    return
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self._turns.lose(self, Reason.RESET, error.strerror or str(error))
+
+    def ended(self) -> bool:
+        """Whether the next read would find the end, with nothing before it."""
+        try:
+            return not self._sock.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+
+    # --- any thread ----------------------------------------------------------------------------------------
+
+    def info(self) -> PeerInfo:
+        """Describe the peer as it is now."""
+        return PeerInfo(
+            id=self.id,
+            address=self.address,
+            remote=self.remote,
+            protocol=self.protocol.label,
+            direction=self.direction,
+            state="closed" if self.gone else "open",
+            sent=self.sent,
+            received=self.received,
+            bytes_sent=self.bytes_sent,
+            bytes_received=self.bytes_received,
+            backlog=int(self.begun is not None),
+        )
+
+    def cut(self) -> None:
+        """End the conversation at once; the descriptor stays until both turns let go."""
+        with contextlib.suppress(OSError):
+            self._sock.shutdown(socket.SHUT_RDWR)
+
+    def finish(self) -> None:
+        """Say that nothing more comes from us; what was written still arrives."""
+        self.finishing = True
+        with contextlib.suppress(OSError):
+            self._sock.shutdown(socket.SHUT_WR)
+
+    def release_in(self) -> None:
+        """The in-turn lets go of the descriptor."""
+        self._release(1)
+
+    def release_out(self) -> None:
+        """The out-turn lets go of the descriptor."""
+        self._release(2)
+
+    def _release(self, turn: int) -> None:
+        with self._turns.core.lock:
+            before = self._released
+            self._released = before | turn
+        if before != 3 and before | turn == 3:
+            self._bury(self, self._sock)
+
+    def forget(self) -> None:
+        """In a forked child: give our copy of the descriptor back, without a word to the peer."""
+        with contextlib.suppress(OSError):
+            self._sock.close()

@@ -1,0 +1,287 @@
+"""The janitor: one event loop in a daemon thread, off the path of the messages.
+
+It dials, accepts and greets, keeps the promises that callers leave behind (a tick of 1 ms while there are any),
+writes for sockets whose peers were full and whom nobody waits for, notices hang-ups on connections that nobody
+reads, and buries descriptors. It starts with the first socket that binds or connects, and sleeps when idle.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import select
+import socket
+import sys
+import threading
+import weakref
+from typing import TYPE_CHECKING, Final
+
+from nnqpy.poller import HANG_UP, STRAY
+from nnqpy.turns import State, Turns, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from nnqpy.engine import Engine
+    from nnqpy.turns import EnginePeer
+
+log = logging.getLogger(__name__)
+
+TICK: Final = 1e-3
+IDLE_TICKS: Final = 20
+"""Ticks without a promise after which the ticking stops."""
+SWITCH: Final = 1e-3
+"""Interpreter switch interval (seconds) while promises are open.
+
+The tail of a burst is written by this thread, and a sender that goes on computing gives the interpreter lock up
+only every 5 ms by default: that was measured as 6 ms for the last message. So the interval is lowered while the
+ticking goes on, and put back after, unless somebody else has set it meanwhile.
+"""
+FAREWELL: Final = 1.0
+"""Seconds that a connection we closed is kept to see the peer's end: see `Janitor.bury`."""
+RETRY: Final = 0.01
+
+
+class Janitor:
+    """The thread and its loop. Everything without a word on threads is called in that loop."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.new_event_loop()
+        self._dirty: set[Turns] = set()
+        self._ticking = False
+        self._idle = 0
+        self._switch_before = 0.0
+        self._hang_ups = select.epoll()
+        self._watched: dict[int, tuple[Turns, EnginePeer]] = {}
+        self._leaving: set[socket.socket] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._stopping = False
+        self.loop.add_reader(self._hang_ups.fileno(), self._look_at_hang_ups)
+        self._thread = threading.Thread(target=self._run, name="nnqpy-janitor", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self.loop)
+        self.loop.run_forever()
+
+    # --- from any thread -----------------------------------------------------------------------------------
+
+    def call(self, function: Callable[[], object]) -> None:
+        """Have `function` called in the loop soon; from any thread."""
+        with contextlib.suppress(RuntimeError):  # the loop is closed: the interpreter is going down
+            self.loop.call_soon_threadsafe(function)
+
+    def start(self, work: Coroutine[object, object, None]) -> None:
+        """Run a coroutine in the loop; from any thread."""
+        try:
+            self.loop.call_soon_threadsafe(self._spawn, work)
+        except RuntimeError:
+            work.close()
+
+    def promise(self, turns: Turns) -> None:
+        """Tend a socket at the next tick; from any thread."""
+        self._dirty.add(turns)
+        if not self._ticking:
+            self._ticking = True
+            interval = sys.getswitchinterval()
+            if interval > SWITCH:
+                self._switch_before = interval
+                sys.setswitchinterval(SWITCH)
+            self.call(self._begin_ticks)
+
+    def stop(self, timeout: float) -> None:
+        """End the loop and its thread, for good; from any thread but its own."""
+        self._stopping = True
+        self.call(self._wind_up)
+        self._thread.join(timeout)
+        if not self._thread.is_alive():
+            self.loop.close()
+
+    # --- promises ------------------------------------------------------------------------------------------
+
+    def _begin_ticks(self) -> None:
+        self._idle = 0
+        self._sweep()
+        self.loop.call_later(TICK, self._tick)
+
+    def _tick(self) -> None:
+        self._sweep()
+        if self._dirty:
+            self._idle = 0
+        else:
+            self._idle += 1
+            if self._idle > IDLE_TICKS:
+                self._end_ticks()
+                return
+        self.loop.call_later(TICK, self._tick)
+
+    def _end_ticks(self) -> None:
+        if self._switch_before and abs(sys.getswitchinterval() - SWITCH) < 1e-7:
+            sys.setswitchinterval(self._switch_before)
+        self._switch_before = 0.0
+        self._ticking = False
+        if self._dirty:  # a promise was made while we stopped: its maker may have seen us still ticking
+            self.promise(self._dirty.pop())
+
+    def _sweep(self) -> None:
+        for turns in tuple(self._dirty):
+            # Out of the set first: who makes a promise from now on puts it in again.
+            self._dirty.discard(turns)
+            self._tend(turns)
+
+    def _tend(self, turns: Turns) -> None:
+        try:
+            verdict = turns.tend()
+        except Exception:  # a fault of ours must not end everybody's connections
+            log.exception("tend-failed socket=%s", turns.core.proto.label)
+            return
+        if verdict is Verdict.BUSY:
+            self._dirty.add(turns)
+        elif verdict is Verdict.BLOCKED:
+            self.loop.add_reader(turns.out.poller.fileno(), self._unblocked, turns)
+
+    def _unblocked(self, turns: Turns) -> None:
+        self.loop.remove_reader(turns.out.poller.fileno())
+        self._tend(turns)
+
+    # --- connections ---------------------------------------------------------------------------------------
+
+    def watch(self, turns: Turns, engine: EnginePeer) -> None:
+        """Notice when an engine's other end hangs up; from any thread."""
+        self._watched[engine.fd] = (turns, engine)
+        self._hang_ups.register(engine.fd, HANG_UP if turns.core.receives else STRAY)
+
+    def bury(self, engine: Engine, sock: socket.socket) -> None:
+        """Close the system's socket of an engine that nobody uses any more; from any thread.
+
+        If it is we who close, with data perhaps still on its way, the peer's own end is waited for, within
+        bounds: closing with unread input would reset the connection and destroy what the peer has not read.
+        """
+        if self._watched.pop(engine.fd, None) is not None:
+            with contextlib.suppress(OSError, ValueError):
+                self._hang_ups.unregister(engine.fd)
+        if engine.finishing and engine.sent and not self._stopping:
+            self._leaving.add(sock)
+            self.start(self._see_off(sock))
+        else:
+            sock.close()
+
+    async def _see_off(self, sock: socket.socket) -> None:
+        with contextlib.suppress(OSError, TimeoutError):
+            async with asyncio.timeout(FAREWELL):
+                while await self.loop.sock_recv(sock, 65536):
+                    pass
+        self._leaving.discard(sock)
+        sock.close()
+
+    def _look_at_hang_ups(self) -> None:
+        for fd, _ in self._hang_ups.poll(0, 64):
+            watched = self._watched.get(fd)
+            if watched is not None:
+                self._look_at(*watched)
+
+    def _look_at(self, turns: Turns, engine: EnginePeer) -> None:
+        try:
+            seen = turns.hung_up(engine)
+        except Exception:  # as in _tend
+            log.exception("hang-up-failed socket=%s", turns.core.proto.label)
+            return
+        if not seen:
+            self.loop.call_later(RETRY, self._look_at, turns, engine)
+
+    # --- tasks and the end ---------------------------------------------------------------------------------
+
+    def _spawn(self, work: Coroutine[object, object, None]) -> None:
+        task = self.loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _wind_up(self) -> None:
+        for task in tuple(self._tasks):
+            task.cancel()
+        self.loop.call_soon(self._stop_when_idle, 50)
+
+    def _stop_when_idle(self, patience: int) -> None:
+        if self._tasks and patience:
+            self.loop.call_soon(self._stop_when_idle, patience - 1)
+        else:
+            self.loop.stop()
+
+    @property
+    def seeing_off(self) -> bool:
+        """Whether connections we closed still wait for their peer's end; from any thread."""
+        return bool(self._leaving)
+
+    def forget(self) -> None:
+        """In a forked child: our copies of the parent's descriptors go, silently."""
+        for sock in tuple(self._leaving):
+            sock.close()
+
+
+_lock = threading.Lock()
+_janitor: Janitor | None = None
+_forgotten: list[Janitor] = []
+"""Janitors of parent processes: kept, so that nothing of theirs is torn down in a child."""
+sockets: weakref.WeakSet[Turns] = weakref.WeakSet()
+"""Every socket of this process that is alive."""
+stray_sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
+"""System sockets that belong to no engine: listeners, and connections that are greeting."""
+
+
+def janitor() -> Janitor:
+    """Return this process's janitor; starts it the first time."""
+    global _janitor
+    if _janitor is None:
+        with _lock:
+            if _janitor is None:
+                _janitor = Janitor()
+    return _janitor
+
+
+def running() -> bool:
+    """Whether this process has a janitor."""
+    return _janitor is not None
+
+
+def promise(turns: Turns) -> None:
+    """Have a socket tended soon, by the janitor if there is one."""
+    if _janitor is not None:
+        _janitor.promise(turns)
+
+
+def bury(engine: Engine, sock: socket.socket) -> None:
+    """Close the system's socket of an engine that nobody uses any more."""
+    janitor().bury(engine, sock)
+
+
+def stop(timeout: float) -> None:
+    """End the janitor: the interpreter is going down."""
+    global _janitor
+    current, _janitor = _janitor, None
+    if current is not None:
+        current.stop(timeout)
+
+
+def open_sockets() -> list[Turns]:
+    """Return the sockets that nobody has closed."""
+    return [turns for turns in tuple(sockets) if turns.state is State.OPEN]
+
+
+def _after_fork() -> None:
+    global _janitor, _lock
+    _lock = threading.Lock()
+    if _janitor is not None:
+        _forgotten.append(_janitor)
+        _janitor.forget()
+        _janitor = None
+    for turns in tuple(sockets):
+        turns.forked()
+    sockets.clear()
+    for sock in tuple(stray_sockets):
+        sock.close()
+    stray_sockets.clear()
+
+
+os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,1 @@
+"""Messages <-> who gets them: no socket, no loop, no clock."""

@@ -1,0 +1,289 @@
+"""SocketCore: what every socket is inside: its peers, its outbox, its inbox, its counters.
+
+Appending to the outbox and popping from the inbox are single deque operations and need no lock.
+Everything else belongs to the holder of a turn (``turns.py``): the out-turn moves messages out of the
+outbox, the in-turn moves them into the inbox. Peers, and all counters, change under the short `lock`,
+so that a snapshot is of one instant.
+
+A signal handler may raise between any two calls in the main thread. So a message is always in exactly one
+recorded place (`outbox`, `hand`, a peer's begun frame, `staged`, `inbox`), it moves between two by one C call,
+and the stores that commit a move stand together with no call between them: CPython runs handlers only
+at calls and backward jumps. The next holder of the turn goes on from the record.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter, deque
+from itertools import count
+from operator import length_hint
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, Protocol
+
+from nnqpy.errors import Reason
+from nnqpy.events import Event, PeerInfo, PeerRemoved, Stats
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from nnqpy.options import Options
+    from nnqpy.proto import Proto
+
+SMALL: Final = 4096
+"""Bytes up to which a body is not counted on its own against `send_hwm_bytes` (see `SocketCore.small`)."""
+
+_ids = count(1)
+
+
+class Peer(Protocol):
+    """What routing may ask of a connection. `read`-side calls need the in-turn, `write`-side calls the out-turn."""
+
+    id: int
+    gone: bool
+    full: bool
+    """The kernel takes no more for now."""
+    record: list[int | None]
+    """What the last `push` got done: empty if nothing; only the peer reads it, in `taken`."""
+    begun: bytes | None
+    """The message of which some bytes were written and some not; at most one."""
+    sent: int
+    received: int
+    bytes_sent: int
+    bytes_received: int
+
+    def push(self, bodies: Sequence[bytes]) -> None:
+        """Offer messages to the kernel; what it took stands in `record`."""
+
+    def taken(self, bodies: Sequence[bytes]) -> tuple[int, int]:
+        """Read the record: how many of `bodies` went whole, and how many bytes of the next one."""
+
+    def begin(self, body: bytes, written: int) -> None:
+        """Keep the rest of a message of which `written` bytes of its frame went."""
+
+    def push_rest(self) -> bool:
+        """Go on with the begun message; True when it is through."""
+
+    def info(self) -> PeerInfo:
+        """Describe the peer as it is now."""
+
+    def cut(self) -> None:
+        """End the conversation at once, without giving the descriptor back."""
+
+    def finish(self) -> None:
+        """Say that nothing more comes from us; what was written still arrives."""
+
+    def release_in(self) -> None:
+        """The in-turn will not touch the peer any more; after both turns the descriptor goes back."""
+
+    def release_out(self) -> None:
+        """The out-turn will not touch the peer any more; idempotent, as `release_in` is."""
+
+
+def next_id() -> int:
+    """Return a number for a peer, never used before in this process."""
+    return next(_ids)
+
+
+class SocketCore:
+    """The state of one socket and the hooks that a pattern fills in.
+
+    A pattern is this class plus mixins: what it sends by (`SendPump`) and what it receives by (`FairQueue`).
+    """
+
+    proto: Proto
+    sends = False
+    """Whether the pattern has an outbox."""
+    receives = False
+    """Whether the pattern reads its peers; if not, what they send is dropped within a bound."""
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        self.lock = threading.Lock()
+        self.peers: dict[int, Peer] = {}
+        self.lost_in: deque[Peer] = deque()
+        self.lost_out: deque[Peer] = deque()
+        self.replaceable = False
+        """Whether another peer may still come: an endpoint is open."""
+
+        self.outbox: deque[bytes] = deque()
+        self.look = 0
+        """A sender whose message makes the outbox longer than this looks what is to be done; -1: closed."""
+        self.hand: list[bytes] = []
+        self.small = SMALL
+        if options.send_hwm_bytes is not None:
+            self.small = min(SMALL, options.send_hwm_bytes // options.send_hwm)
+        self.big = 0
+        self.big_bytes = 0
+        self.delivered = 0
+        self.bytes_delivered = 0
+        self.dropped: Counter[str] = Counter()
+        self.unsent: Iterator[bytes] = iter(())
+
+        self.inbox: deque[bytes] = deque()
+        self.staged: Iterator[bytes] = iter(())
+        self.received = 0
+        self.bytes_received = 0
+
+        self.emit: Callable[[Event], None] = _ignore
+
+    # --- peers ---------------------------------------------------------------------------------------------
+
+    def attach(self, peer: Peer) -> Reason | None:
+        """Take a peer that has greeted, or say why not."""
+        with self.lock:
+            refused = self._attach(peer)
+            if refused is None:
+                self.peers[peer.id] = peer
+        return refused
+
+    def lose(self, peer: Peer, reason: Reason, detail: str, *, gently: bool = False) -> bool:
+        """Give a peer up, from any thread; `gently`: what was written still arrives. False if it was lost before."""
+        with self.lock:
+            if self.peers.pop(peer.id, None) is None:
+                return False
+            peer.gone = True
+            self._detach(peer)
+            self.lost_in.append(peer)
+            self.lost_out.append(peer)
+        if gently:
+            peer.finish()
+        else:
+            peer.cut()
+        self.emit(PeerRemoved(peer.info(), reason, detail))
+        return True
+
+    def _attach(self, peer: Peer) -> Reason | None:
+        """Pattern hook, lock held: refuse with a reason, or take the peer."""
+        return None
+
+    def _detach(self, peer: Peer) -> None:
+        """Pattern hook, lock held: the peer is gone."""
+
+    # --- sending -------------------------------------------------------------------------------------------
+
+    def pump(self) -> None:
+        """Out-turn held: hand the outbox to the peers until it is empty or none has room."""
+        self._recover()
+
+    def _recover(self) -> None:
+        """Let go of dead peers, and take back what they were in the middle of: none can have received it whole."""
+        while self.lost_out:
+            peer = self.lost_out[0]
+            with self.lock:
+                body = peer.begun
+                if body is None:
+                    pass
+                elif self.peers or self.replaceable:
+                    back = [body]
+                    unsent = reversed(back)
+                    # A commit: stores only, no call.
+                    self.unsent = unsent
+                    peer.begun = None
+                    self._put_back(back)
+                else:
+                    self.drop("peer_lost_mid_frame")
+                    peer.begun = None
+            peer.release_out()
+            self.lost_out.popleft()
+
+    def _put_back(self, back: list[bytes]) -> None:
+        """Return messages that did not go to the head of the outbox, in their order; lock held."""
+        self.outbox.extendleft(self.unsent)
+        for size in map(len, back):
+            if size > self.small:
+                self.weigh(size)
+
+    def abandon(self) -> int:
+        """Out-turn held, no peers left: give up what is queued, and return how many messages that is."""
+        self.pump()
+        with self.lock:
+            number = self.queued
+            self.outbox.clear()
+            self.unsent = iter(())
+            self.hand = []
+            self.drop("closed", number)
+        return number
+
+    def writable(self, peer: Peer) -> None:
+        """Out-turn held: the kernel takes more from this peer again."""
+
+    @property
+    def dealing(self) -> bool:
+        """Somebody would take messages now."""
+        return False
+
+    @property
+    def drained(self) -> bool:
+        """Nothing waits, and nothing is between the outbox and the kernel."""
+        return True
+
+    def has_room(self, size: int) -> bool:
+        """Whether one more body of `size` bytes may be queued (lock held, or a guess)."""
+        waiting = len(self.outbox)
+        if waiting >= self.options.send_hwm:
+            return False
+        limit = self.options.send_hwm_bytes
+        if limit is None or not waiting:
+            return True
+        return self.big_bytes + (waiting - self.big) * self.small + size <= limit
+
+    def fits(self) -> bool:
+        """Whether the outbox, with all that is in it, is within its marks (lock held, or a guess)."""
+        waiting = len(self.outbox)
+        if waiting > self.options.send_hwm:
+            return False
+        limit = self.options.send_hwm_bytes
+        return limit is None or waiting <= 1 or self.big_bytes + (waiting - self.big) * self.small <= limit
+
+    def withdraw(self, body: bytes) -> bool:
+        """Take a message that was just appended back out, unless it is under way already; lock held."""
+        outbox = self.outbox
+        for place in range(len(outbox) - 1, -1, -1):
+            if outbox[place] is body:
+                del outbox[place]
+                return True
+        return False
+
+    def weigh(self, size: int, sign: int = 1) -> None:
+        """Count a big body that joins (or, with -1, leaves) the outbox; lock held."""
+        self.big += sign
+        self.big_bytes += sign * size
+
+    def drop(self, reason: str, number: int = 1) -> None:
+        """Count messages given up; lock held."""
+        if number:
+            self.dropped[reason] += number
+
+    # --- receiving -----------------------------------------------------------------------------------------
+
+    def deliver(self, peer: Peer, bodies: list[bytes]) -> Iterable[bytes]:
+        """Pattern hook, in-turn held: which of a peer's messages go to the inbox, and in what form."""
+        return bodies
+
+    # --- snapshots -----------------------------------------------------------------------------------------
+
+    @property
+    def queued(self) -> int:
+        """Messages accepted and neither delivered nor dropped; lock held."""
+        begun = sum(peer.begun is not None for peer in (*self.peers.values(), *self.lost_out))
+        return len(self.outbox) + len(self.hand) + length_hint(self.unsent) + begun
+
+    def stats(self) -> Stats:
+        """Return the counters, all of one instant."""
+        with self.lock:
+            queued = self.queued
+            return Stats(
+                accepted=self.delivered + queued + sum(self.dropped.values()),
+                delivered=self.delivered,
+                queued=queued,
+                dropped=MappingProxyType(dict(self.dropped)),
+                received=self.received,
+                inbox=len(self.inbox) + length_hint(self.staged),
+                peers=len(self.peers),
+                bytes_delivered=self.bytes_delivered,
+                bytes_received=self.bytes_received,
+            )
+
+
+def _ignore(_: object) -> None:
+    """Do nothing: nobody listens."""

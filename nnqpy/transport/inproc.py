@@ -1,0 +1,257 @@
+"""inproc: two sockets of this process, joined by a queue each way. Nothing is serialised, no descriptor is used.
+
+Names are compared exactly. A connect before the bind waits for it. Nobody ever calls into the other socket with
+a lock of their own held: messages are left in the other's pipe, and it is alerted if it waits.
+
+What is in a pipe is counted, not locked: the sender's `sent` less the receiver's `received`. Each of the two has
+one writer (the holder of that socket's turn), so each side sees at worst too few free places.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from itertools import starmap
+from typing import TYPE_CHECKING, Final, Literal
+
+from nnqpy.errors import Reason
+from nnqpy.events import PeerInfo
+from nnqpy.proto import describe
+from nnqpy.routing.core import next_id
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from nnqpy.proto import Proto
+    from nnqpy.turns import Turns
+
+_ONE: Final = ((),)
+
+
+class InprocPeer:
+    """Our half of one inproc connection."""
+
+    __slots__ = (
+        "_arrived",
+        "_ended",
+        "_offered",
+        "_pipe",
+        "_place",
+        "_turns",
+        "address",
+        "begun",
+        "bytes_received",
+        "bytes_sent",
+        "direction",
+        "fd",
+        "full",
+        "gone",
+        "id",
+        "on_gone",
+        "other",
+        "protocol",
+        "received",
+        "record",
+        "sent",
+        "stuffed",
+    )
+
+    other: InprocPeer
+
+    def __init__(self, turns: Turns, address: str, direction: Literal["in", "out"], protocol: Proto) -> None:
+        self.id = next_id()
+        self.fd = -1
+        self.gone = False
+        self.full = False
+        self.stuffed = False
+        self.record: list[int | None] = []
+        self.begun: bytes | None = None
+        self.sent = self.received = self.bytes_sent = self.bytes_received = 0
+        self.on_gone: Callable[[], None] | None = None
+        self.address = address
+        self.direction = direction
+        self.protocol = protocol
+        self._turns = turns
+        self._pipe: deque[Sequence[bytes]] = deque()
+        self._arrived: list[Sequence[bytes]] = []
+        self._place = 0
+        self._offered = 0
+        self._ended = False
+
+    # --- out-turn ------------------------------------------------------------------------------------------
+
+    @property
+    def _limit(self) -> int:
+        return self.other._turns.core.options.recv_hwm
+
+    def push(self, bodies: Sequence[bytes]) -> None:
+        """Leave as many messages in the other's pipe as it has room for."""
+        self.record = record = []
+        other = self.other
+        room = self._limit - (self.sent - other.received)
+        if room <= 0 or other.gone:
+            offer: Sequence[bytes] = ()
+        elif room < len(bodies):
+            offer = bodies[:room]
+        else:
+            offer = bodies
+        self._offered = len(offer)
+        if offer:
+            # Two threads share the list from now on; neither changes it.
+            record.extend(map(other._pipe.append, (offer,)))
+            other.alert()
+        if len(offer) < len(bodies):
+            self.full = True
+            self._turns.blocked.add(self.id)
+            if self.sent + len(offer) - other.received <= self._limit // 2:
+                other.make_room()  # it was emptied in the meantime, and may not have seen us full
+
+    def taken(self, bodies: Sequence[bytes]) -> tuple[int, int]:
+        """Read the record: messages are taken whole or not at all."""
+        return (self._offered, 0) if self.record else (0, 0)
+
+    def begin(self, body: bytes, written: int) -> None:
+        """Never: nothing is taken in part."""
+        raise AssertionError("an inproc peer takes messages whole")
+
+    def push_rest(self) -> bool:
+        """Nothing is ever begun here."""
+        return True
+
+    # --- in-turn -------------------------------------------------------------------------------------------
+
+    def alert(self) -> None:
+        """Messages, or the end, are in our pipe; called by the other side."""
+        if not self.stuffed:
+            self.stuffed = True
+            self._turns.ready_in.append(self)
+        self._turns.into.alert()
+
+    def make_room(self) -> None:
+        """Tell the other side, if it waits for room and there is plenty again."""
+        other = self.other
+        if other.full and other.sent - self.received <= self._turns.core.options.recv_hwm // 2:
+            other._turns.ready_out.append(other)
+            if other._turns.out.parked or other._turns.out.watched:
+                other._turns.out.alert()
+            else:
+                other._turns.attend()
+
+    def read(self, limit: int) -> bool:
+        """Move at most `limit` messages from the pipe to the inbox."""
+        arrived = self._arrived
+        if not arrived:
+            try:
+                arrived.extend(starmap(self._pipe.popleft, _ONE))
+            except IndexError:
+                self.stuffed = False
+                if self._pipe:
+                    self.stuffed = True
+                elif self._ended:
+                    self._turns.lose(self, Reason.EOF, "the peer closed the connection")
+                return False
+        batch = arrived[0]
+        start = self._place
+        out = list(batch[start : start + limit])
+        size = sum(map(len, out))
+        most = self._turns.recv_max
+        if 0 <= most and size > most:
+            out = self._up_to(out, most)
+            size = sum(map(len, out))
+        core = self._turns.core
+        place = start + len(out)
+        rest: list[Sequence[bytes]] = [] if place >= len(batch) else arrived
+        if not rest:
+            place = 0
+        bodies = iter(core.deliver(self, out))
+        number = len(out)
+        with core.lock:
+            received, bytes_received = core.received + number, core.bytes_received + size
+            mine, my_bytes = self.received + number, self.bytes_received + size
+            # A commit: stores only, no call.
+            core.staged = bodies
+            core.received, core.bytes_received = received, bytes_received
+            self.received, self.bytes_received = mine, my_bytes
+            self._arrived, self._place = rest, place
+            core.inbox.extend(core.staged)
+        if not number:
+            self._too_large(len(batch[start]), most)
+            return True
+        self.make_room()
+        return True
+
+    def _up_to(self, bodies: list[bytes], most: int) -> list[bytes]:
+        for place, body in enumerate(bodies):
+            if len(body) > most:
+                return bodies[:place]
+        return bodies
+
+    def _too_large(self, size: int, most: int) -> None:
+        self._turns.lose(self, Reason.TOO_LARGE, f"a message of {size} bytes; recv_max_size is {most} bytes")
+
+    def drop_stray(self) -> None:
+        """Notice the end; a pattern that must not send has no way to."""
+        if self._ended:
+            self._turns.lose(self, Reason.EOF, "the peer closed the connection")
+
+    # --- any thread ----------------------------------------------------------------------------------------
+
+    def info(self) -> PeerInfo:
+        """Describe the peer as it is now."""
+        return PeerInfo(
+            id=self.id,
+            address=self.address,
+            remote="",
+            protocol=self.protocol.label,
+            direction=self.direction,
+            state="closed" if self.gone else "open",
+            sent=self.sent,
+            received=self.received,
+            bytes_sent=self.bytes_sent,
+            bytes_received=self.bytes_received,
+            backlog=0,
+        )
+
+    def cut(self) -> None:
+        """Tell the other side that this is the end; it still reads what is in its pipe."""
+        other = self.other
+        other._ended = True
+        other._turns.hung.append(other)
+        other._turns.attend()
+
+    finish = cut
+
+    def release_in(self) -> None:
+        """No descriptor to let go of."""
+
+    def release_out(self) -> None:
+        """No descriptor to let go of."""
+
+    def forget(self) -> None:
+        """No descriptor to let go of."""
+
+
+def join(
+    listening: Turns, dialling: Turns, address: str, *, on_gone: Callable[[], None]
+) -> tuple[Reason, str] | None:
+    """Connect two sockets of this process; None if that worked, else which reason one of them gave, and a text.
+
+    Args:
+        listening: the socket that is bound.
+        dialling: the socket that connects.
+        address: the URL, for events.
+        on_gone: called when the dialling side loses the peer, from any thread.
+    """
+    ours, theirs = dialling.core.proto, listening.core.proto
+    if theirs is not ours.peer:
+        return Reason.PROTO_MISMATCH, f"the listener is {describe(theirs)}; we are {describe(ours)}"
+    inner = InprocPeer(listening, address, "in", ours)
+    outer = InprocPeer(dialling, address, "out", theirs)
+    inner.other, outer.other = outer, inner
+    outer.on_gone = on_gone
+    refused = listening.attach(inner)
+    if refused is None:
+        refused = dialling.attach(outer)
+        if refused is None:
+            return None
+        listening.lose(inner, refused, "the dialling socket refused its own connection")
+    return refused, "one of the two sockets takes no further peer"

@@ -1,0 +1,606 @@
+"""Turns: who does a socket's I/O now.
+
+The holder of the out-turn empties the outbox into the peers, the holder of the in-turn reads the peers into
+the inbox. A turn is held for a bounded, non-blocking piece of work, or by a blocked caller across its own wait
+for readiness; it is only ever *tried*. Lock order: a turn, then the core's short lock.
+
+A message in the outbox is being written, or is *promised* (a tick of the janitor comes), or waits for a peer
+to have room. Never none of the three. Two rules keep that true:
+
+* ``core.look > 0`` only while `promised`; both change together under the short lock. A sender appends first
+  and reads `look` after; who ends a promise sets `look` to 0 first and reads the outbox after. So one of the
+  two sees the other, and at `look` 0 every sender sees to its message itself.
+* Who leaves the out-turn with messages in the outbox makes or keeps a promise.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from enum import Enum, auto
+from time import monotonic
+from typing import TYPE_CHECKING, Final, Protocol
+
+from nnqpy.errors import Closed, ForkedError, Reason
+from nnqpy.events import PeerAdded
+from nnqpy.poller import MOST, READABLE, Bell, Poller
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from nnqpy.routing.core import Peer, SocketCore
+
+QUIET: Final = 10e-6
+"""Seconds since the last write after which a lone message is written at once."""
+GATHER: Final = 100e-6
+"""Seconds that a burst may gather messages before the next sender who looks writes them."""
+FIRST_LOOK: Final = 7
+BATCH: Final = 256
+PAUSE: Final = 1e-3
+"""Seconds without a write after which a burst is over: the next messages are shared out from scratch."""
+
+
+FEW: Final = 4
+"""Peers up to which a reader spins on all of them."""
+
+
+class Waiter(Protocol):
+    """Somebody who stands in line; `wake` is called once, from any thread."""
+
+    def wake(self) -> None:
+        """Tell it to look again."""
+
+
+class State(Enum):
+    """A socket's life; it only moves down this list."""
+
+    OPEN = auto()
+    CLOSING = auto()
+    CLOSED = auto()
+    FORKED = auto()
+
+
+class Verdict(Enum):
+    """What the janitor is to do with a socket it has tended."""
+
+    BUSY = auto()
+    """Come again at the next tick."""
+    CLEAN = auto()
+    """Nothing is left to do."""
+    BLOCKED = auto()
+    """Peers are full: come when the out-poller is readable."""
+    WAITING = auto()
+    """Messages wait for a first peer, whose attaching makes a new promise."""
+
+
+class EnginePeer(Protocol):
+    """A `routing.core.Peer` with the part that the turns use."""
+
+    id: int
+    fd: int
+    gone: bool
+    full: bool
+    stuffed: bool
+    on_gone: Callable[[], None] | None
+
+    def read(self, limit: int) -> bool:
+        """Read once and deliver at most `limit` messages; False when there was nothing."""
+
+    def drop_stray(self) -> None:
+        """Read and drop what should not have been sent."""
+
+    def finish(self) -> None:
+        """Say that nothing more comes."""
+
+    def forget(self) -> None:
+        """In a forked child: let the descriptor go silently."""
+
+
+_NO_WAIT: Final = (False,)
+
+
+class Turn:
+    """The right to do one direction's I/O, and the line of those who wait for its fruit."""
+
+    __slots__ = ("bell", "exported", "line", "lock", "parked", "poller", "watched")
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.poller = Poller()
+        self.bell = Bell()
+        self.poller.add(self.bell.fileno(), READABLE)
+        self.line: deque[Waiter] = deque()
+        self.parked = False
+        """The holder waits in the poller."""
+        self.watched = 0
+        """Event loops that watch the poller."""
+        self.exported = False
+        """The user has the poller's descriptor."""
+
+    def take(self) -> bool:
+        """Take the turn if it is free.
+
+        A signal handler may raise as soon as the lock is ours: then the lock goes back before the error goes
+        on. Between our return and the caller's `try` there is no call, so no handler runs.
+        """
+        got: list[bool] = []
+        try:
+            got.extend(map(self.lock.acquire, _NO_WAIT))
+            return got[0]
+        except BaseException:
+            if got and got[0]:
+                self.lock.release()
+            raise
+
+    def give(self) -> None:
+        """Give the turn back, and let the next in line look."""
+        self.lock.release()
+        if self.line:
+            self.wake()
+
+    def wake(self, number: int = 1) -> None:
+        """Wake the first `number` in line."""
+        line = self.line
+        for _ in range(number):
+            try:
+                waiter = line.popleft()
+            except IndexError:
+                return
+            waiter.wake()
+
+    def alert(self) -> None:
+        """Make whoever waits in the poller look again."""
+        if self.parked or self.watched or self.exported:
+            self.bell.ring()
+
+
+class Turns:
+    """The two turns of one socket, around its core."""
+
+    def __init__(self, core: SocketCore, janitor: Callable[[Turns], None]) -> None:
+        """Make the turns of `core`; `janitor` is told when there is a promise to keep."""
+        self.core = core
+        self.into = Turn()
+        self.out = Turn()
+        self.state = State.OPEN
+        self.recv_max = -1 if core.options.recv_max_size is None else core.options.recv_max_size
+        self.promised = False
+        self.blocked: set[int] = set()
+        """Ids of the peers whose kernel buffer is full."""
+        self.ready_in: deque[EnginePeer] = deque()
+        """Peers with something to read that no descriptor tells of."""
+        self.ready_out: deque[EnginePeer] = deque()
+        """Peers with room again that no descriptor tells of."""
+        self.hung: deque[EnginePeer] = deque()
+        """Peers whose other end is gone, of which no descriptor tells."""
+        self.watchers: list[Waiter] = []
+        """Those who wait for peers to come or go."""
+        self._janitor = janitor
+        self._by_fd: dict[int, EnginePeer] = {}
+        self._wrote = 0.0
+
+    # --- peers ---------------------------------------------------------------------------------------------
+
+    def attach(self, peer: EnginePeer) -> Reason | None:
+        """Take a peer that has greeted, or say why not; from any thread."""
+        core = self.core
+        if self.state is not State.OPEN and not (self.state is State.CLOSING and core.sends):
+            return Reason.CLOSED_BY_US
+        if peer.fd >= 0:
+            self._by_fd[peer.fd] = peer
+        refused = core.attach(peer)  # type: ignore[arg-type]  # an EnginePeer is a Peer too: see engine.py
+        if refused is not None:
+            self._by_fd.pop(peer.fd, None)
+            return refused
+        core.emit(PeerAdded(peer.info()))  # type: ignore[attr-defined]  # likewise
+        if core.receives and peer.fd >= 0:
+            self.into.poller.add(peer.fd, READABLE)
+        if peer.stuffed:
+            self.ready_in.append(peer)
+            self.into.alert()
+        self.attend()
+        self.notify()
+        return None
+
+    def lose(self, peer: Peer, reason: Reason, detail: str, *, gently: bool = False) -> None:
+        """Give a peer up; from any thread."""
+        if not self.core.lose(peer, reason, detail, gently=gently):
+            return
+        gone: EnginePeer = peer  # type: ignore[assignment]  # a Peer here is an EnginePeer too
+        if gone.on_gone is not None:
+            gone.on_gone()
+        self.attend()
+        self.notify()
+
+    def notify(self) -> None:
+        """Let those who wait for peers count again."""
+        watchers, self.watchers = self.watchers, []
+        for waiter in watchers:
+            waiter.wake()
+
+    def attend(self) -> None:
+        """Have both directions looked at soon: by those who wait in them, or by the janitor."""
+        self.into.alert()
+        self.out.alert()
+        self._janitor(self)
+
+    def check_open(self) -> None:
+        """Raise `Closed` (or `ForkedError`) unless the socket is open."""
+        if self.state is State.FORKED:
+            raise ForkedError("this socket was made before fork and belongs to the parent process; make a new one here")
+        if self.state is not State.OPEN:
+            raise Closed("the socket is closed")
+
+    # --- out -----------------------------------------------------------------------------------------------
+
+    def press(self, body: bytes) -> bool:
+        """See to a message that was just appended, now that the outbox is longer than `look`.
+
+        Returns:
+            True if the message is accepted. False if it is over the marks: it was taken out again.
+
+        Raises:
+            Closed: the socket is closed; the message was taken out again.
+        """
+        core = self.core
+        if core.look < 0:
+            with core.lock:
+                withdrawn = core.withdraw(body)
+            if withdrawn:
+                self.check_open()
+            return True  # the drain of a `close` has taken it along
+        now = monotonic()
+        since = now - self._wrote
+        waiting = len(core.outbox)
+        if core.look == 0:
+            if since > QUIET:
+                if since > PAUSE:
+                    core.new_burst()
+                self.write()
+            else:
+                self._promise(FIRST_LOOK)
+        elif waiting >= BATCH or since > GATHER:
+            self.write()
+        else:
+            self._promise(min(4 * waiting, BATCH - 1))
+        if len(core.outbox) <= core.options.send_hwm:
+            return True
+        with core.lock:
+            return core.fits() or not core.withdraw(body)
+
+    def place(self, body: bytes) -> bool:
+        """Append a message of any size if it is within the marks; it is written or promised before this returns."""
+        core = self.core
+        size = len(body)
+        with core.lock:
+            if self.state is not State.OPEN or not core.has_room(size):
+                placed = False
+            else:
+                placed = True
+                if size > core.small:
+                    core.weigh(size)
+                core.outbox.append(body)
+        if placed:
+            self.write()
+        else:
+            self.check_open()
+        return placed
+
+    def place_many(self, bodies: list[bytes]) -> int:
+        """Append as many of the messages as the marks allow, and see to them; return how many."""
+        core = self.core
+        placed = 0
+        with core.lock:
+            if self.state is State.OPEN:
+                if max(map(len, bodies)) <= core.small:
+                    room = core.options.send_hwm - len(core.outbox)
+                    limit = core.options.send_hwm_bytes
+                    if limit is not None and room > 0:
+                        spare = limit - core.big_bytes - (len(core.outbox) - core.big) * core.small
+                        room = min(room, max(spare // (core.small or 1), not core.outbox))
+                    placed = max(0, min(room, len(bodies)))
+                    core.outbox.extend(bodies if placed == len(bodies) else bodies[:placed])
+                else:
+                    for body in bodies:
+                        if not core.has_room(len(body)):
+                            break
+                        if len(body) > core.small:
+                            core.weigh(len(body))
+                        core.outbox.append(body)
+                        placed += 1
+        if placed:
+            self.write()
+        else:
+            self.check_open()
+        return placed
+
+    def write(self) -> None:
+        """Write what waits, now, if nobody else is at it."""
+        out = self.out
+        if not out.take():
+            self._promise(self.core.look)
+            return
+        try:
+            self.pump()
+        finally:
+            out.give()
+
+    def pump(self) -> None:
+        """Out-turn held: write as much as the peers take, and say when to look again."""
+        core = self.core
+        if self.blocked:
+            self.poll_out(0)
+        core.pump()
+        self._wrote = monotonic()
+        if core.outbox:
+            self._promise(core.options.send_hwm)
+        elif self.promised:
+            self._promise(BATCH - 1)
+        elif self.blocked:
+            self._promise(0)
+
+    def poll_out(self, timeout: float | None) -> None:
+        """Out-turn held: wait at most `timeout` seconds for peers to have room again, and note them."""
+        core, ready = self.core, self.ready_out
+        while ready:
+            self._roomy(ready.popleft())
+            timeout = 0
+        for fd, _ in self.out.poller.poll(timeout, MOST):
+            peer = self._by_fd.get(fd)
+            if peer is not None:
+                self._roomy(peer)
+            elif fd == self.out.bell.fileno():
+                self.out.bell.silence()
+        if core.lost_out:
+            self.bury_out()
+
+    def _roomy(self, peer: EnginePeer) -> None:
+        peer.full = False
+        self.blocked.discard(peer.id)
+        self.core.writable(peer)  # type: ignore[arg-type]  # an EnginePeer is a Peer too
+
+    def bury_out(self) -> None:
+        """Out-turn held: let go of the dead."""
+        for peer in tuple(self.core.lost_out):
+            self.blocked.discard(peer.id)
+            fd: int = peer.fd  # type: ignore[attr-defined]  # a Peer here is an EnginePeer too
+            if fd >= 0:
+                self.out.poller.discard(fd)
+        self.core.pump()
+
+    def _promise(self, look: int) -> None:
+        """Make sure that a tick comes, and let senders pass until the outbox is longer than `look`."""
+        core = self.core
+        with core.lock:
+            fresh = not self.promised
+            self.promised = True
+            if core.look >= 0:
+                core.look = min(look, core.options.send_hwm)
+        if fresh:
+            self._janitor(self)
+
+    def tend(self) -> Verdict:
+        """Keep the promises; called by the janitor."""
+        core, into, out = self.core, self.into, self.out
+        if self.state is State.FORKED:
+            return Verdict.CLEAN
+        verdict = Verdict.CLEAN
+        while self.hung:
+            if not self.hung_up(self.hung[0]):
+                verdict = Verdict.BUSY
+                break
+            self.hung.popleft()
+        if core.lost_in:
+            if into.take():
+                try:
+                    self.bury_in()
+                finally:
+                    into.give()
+            else:
+                into.alert()
+                verdict = Verdict.BUSY
+        if not out.take():
+            if core.lost_out:
+                out.alert()
+            return Verdict.BUSY
+        try:
+            if core.lost_out:
+                self.bury_out()
+            if self.blocked or self.ready_out:
+                self.poll_out(0)
+            core.pump()
+            self._wrote = monotonic()
+            if not core.outbox and not self.blocked:
+                with core.lock:
+                    self.promised = False
+                    core.look = min(core.look, 0)
+                if not core.outbox:
+                    return verdict
+                self._promise(0)
+                return Verdict.BUSY
+            self._promise(core.options.send_hwm if core.outbox else 0)
+            if verdict is Verdict.BUSY or core.dealing:
+                return Verdict.BUSY
+            return Verdict.BLOCKED if self.blocked else Verdict.WAITING
+        finally:
+            out.give()
+
+    # --- in ------------------------------------------------------------------------------------------------
+
+    def fill(self) -> bool:
+        """In-turn held: read every ready peer once, fairly, into the inbox; False when nothing was there."""
+        core = self.core
+        inbox = core.inbox
+        inbox.extend(core.staged)
+        if core.lost_in:
+            self.bury_in()
+        room = core.options.recv_hwm - len(inbox)
+        if room <= 0:
+            return True
+        moved = False
+        ready = self.ready_in
+        if ready:
+            share = max(1, room // len(ready))
+            for _ in range(min(len(ready), room)):
+                peer = ready[0]
+                if not peer.gone:
+                    moved |= peer.read(share)
+                if peer.stuffed and not peer.gone:
+                    ready.rotate(-1)
+                else:
+                    ready.popleft()
+            room = core.options.recv_hwm - len(inbox)
+            if room <= 0:
+                return True
+        if len(self._by_fd) == 1:
+            for peer in tuple(self._by_fd.values()):
+                if not peer.stuffed and not peer.gone:
+                    moved |= peer.read(room)
+                    if peer.stuffed:
+                        ready.append(peer)
+        elif self._by_fd:
+            moved |= self._fill_from(0, room)
+        return moved
+
+    def poll_in(self, timeout: float | None) -> None:
+        """In-turn held: wait at most `timeout` seconds for something to read, and read it."""
+        core = self.core
+        self._fill_from(timeout, core.options.recv_hwm - len(core.inbox))
+
+    def _fill_from(self, timeout: float | None, room: int) -> bool:
+        events = self.into.poller.poll(timeout, MOST)
+        if not events:
+            return False
+        moved = False
+        share = max(1, room // len(events))
+        for fd, _ in events:
+            peer = self._by_fd.get(fd)
+            if peer is None:
+                if fd == self.into.bell.fileno():
+                    self.into.bell.silence()
+            elif room > 0 and not peer.stuffed and not peer.gone:
+                moved |= peer.read(min(share, room))
+                room = self.core.options.recv_hwm - len(self.core.inbox)
+                if peer.stuffed:
+                    self.ready_in.append(peer)
+        return moved
+
+    def bury_in(self) -> None:
+        """In-turn held: let go of the dead."""
+        lost = self.core.lost_in
+        while lost:
+            peer = lost[0]
+            fd: int = peer.fd  # type: ignore[attr-defined]  # a Peer here is an EnginePeer too
+            if fd >= 0:
+                self.into.poller.discard(fd)
+                if self._by_fd.get(fd) is peer:
+                    del self._by_fd[fd]
+            peer.release_in()
+            lost.popleft()
+
+    def hung_up(self, peer: EnginePeer) -> bool:
+        """Look at a connection whose other end is gone and that nobody may be reading; False: try again later."""
+        if peer.gone or self.state is State.FORKED:
+            return True
+        core, into = self.core, self.into
+        if not into.take():
+            return into.parked
+        try:
+            if not core.receives:
+                peer.drop_stray()
+                return True
+            core.inbox.extend(core.staged)
+            while not peer.gone:
+                room = core.options.recv_hwm - len(core.inbox)
+                if room <= 0 or not peer.read(room):
+                    break
+            if peer.stuffed and not peer.gone and peer not in self.ready_in:
+                self.ready_in.append(peer)
+        finally:
+            into.give()
+        self.delivered()
+        return True
+
+    def delivered(self) -> None:
+        """Let those in line look, after the inbox was filled by somebody who wants nothing of it."""
+        if self.core.inbox:
+            self.into.wake(len(self.core.inbox))
+            self.into.alert()
+
+    @property
+    def spinnable(self) -> bool:
+        """Whether looking again and again makes sense: the peers are other processes, and few."""
+        return 0 < len(self._by_fd) <= FEW
+
+    def export(self) -> None:
+        """The user waits for the in-poller's descriptor: keep it readable while there is something to take."""
+        self.into.exported = True
+        self.level()
+
+    def level(self) -> None:
+        """Make the exported descriptor tell whether something is there; of what the kernel has it tells itself."""
+        if self.into.exported:
+            if self.core.inbox or self.ready_in:
+                self.into.bell.ring()
+            else:
+                self.into.bell.silence()
+                if self.core.inbox or self.ready_in:
+                    self.into.bell.ring()
+
+    # --- closing -------------------------------------------------------------------------------------------
+
+    def refuse(self) -> bool:
+        """Begin to close: no send is accepted and nobody waits any more; False if that was done before."""
+        with self.core.lock:
+            if self.state is not State.OPEN:
+                return False
+            self.state = State.CLOSING
+            self.core.look = -1
+        self.alarm()
+        return True
+
+    def alarm(self) -> None:
+        """Make everybody who waits look again."""
+        for turn in (self.into, self.out):
+            turn.alert()
+            turn.wake(len(turn.line))
+        self.notify()
+
+    def shut(self) -> tuple[int, int]:
+        """End it: part with the peers, give up what is queued and unread; return how many messages each was."""
+        core, into, out = self.core, self.into, self.out
+        for peer in tuple(core.peers.values()):
+            self.lose(peer, Reason.CLOSED_BY_US, "the socket was closed", gently=True)
+        with core.lock:
+            self.state = State.CLOSED
+        self.alarm()
+        dropped = sum(core.dropped.values())
+        # Whoever holds a turn was woken and leaves it. Only a caller that this very thread has interrupted, by a
+        # signal handler, cannot: then the janitor does the rest when it can.
+        mine = [turn for turn in (into, out) if turn.lock.acquire(timeout=0.1)]
+        try:
+            if out in mine:
+                self.bury_out()
+                core.abandon()
+            if into in mine:
+                self.bury_in()
+        finally:
+            for turn in mine:
+                turn.give()
+        unread = len(core.inbox)
+        core.inbox.clear()
+        return sum(core.dropped.values()) - dropped, unread
+
+    def forked(self) -> None:
+        """In a forked child: the socket belongs to the parent. Nothing is sent, nobody is told."""
+        core = self.core
+        self.state = State.FORKED
+        core.look = -1
+        core.lock = threading.Lock()
+        core.inbox.clear()
+        core.staged = iter(())
+        for peer in (*core.peers.values(), *core.lost_in, *core.lost_out):
+            peer.forget()  # type: ignore[attr-defined]  # a Peer here is an EnginePeer too
+        for turn in (self.into, self.out):
+            turn.lock = threading.Lock()
+            turn.line.clear()

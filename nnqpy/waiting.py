@@ -1,0 +1,169 @@
+"""How a thread waits: it does the socket's I/O itself if nobody does, else it stands in line.
+
+Every wait ends by readiness, by the bell, by being woken in line, by its deadline, or by a signal handler that
+raises; there is no slice of time in it. Who was woken and leaves without what it waited for wakes the next.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from time import monotonic
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from nnqpy.turns import Turn, Turns
+
+SPIN: Final = 40e-6
+"""Seconds that a reader looks again and again before it waits in the kernel, while that pays."""
+CPUS: Final = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class ThreadWaiter:
+    """One blocked thread."""
+
+    __slots__ = ("_lock",)
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._lock.acquire()
+
+    def wake(self) -> None:
+        """End the wait; at most once, by whoever took the waiter out of its line."""
+        self._lock.release()
+
+    def wait(self, deadline: float | None) -> bool:
+        """Wait to be woken; False when the time is over. A signal handler may raise out of it."""
+        if deadline is None:
+            return self._lock.acquire()
+        return self._lock.acquire(timeout=max(0.0, deadline - monotonic()))
+
+
+def left(deadline: float | None) -> float | None:
+    """Return the seconds until `deadline`, None for no deadline."""
+    return None if deadline is None else max(0.0, deadline - monotonic())
+
+
+def stand_in_line(turn: Turn, useless: Callable[[], bool], deadline: float | None) -> None:
+    """Wait in line until woken or out of time.
+
+    Args:
+        turn: whose line.
+        useless: looked at when already in line: True if there is no need to wait.
+        deadline: `monotonic` seconds, or None.
+    """
+    waiter = ThreadWaiter()
+    line = turn.line
+    try:
+        line.append(waiter)
+        # In line first, then look: who gives the turn back looks at the line after.
+        if not useless():
+            waiter.wait(deadline)
+    finally:
+        try:
+            line.remove(waiter)
+        except ValueError:
+            turn.wake()  # we were woken: if it is not for us any more, it is for the next
+            # If it is for us after all, the next finds nothing and stands in line again.
+
+
+def wait_out(turns: Turns, ready: Callable[[], bool], deadline: float | None) -> bool:
+    """Do the socket's writing until `ready()`; False when the time is over first.
+
+    `ready` is called with the out-turn held, after everything that could be written was; it may raise.
+    """
+    out = turns.out
+    while True:
+        if out.take():
+            try:
+                while True:
+                    turns.pump()
+                    if ready():
+                        return True
+                    if deadline is not None and monotonic() >= deadline:
+                        return False
+                    out.parked = True
+                    try:
+                        # Parked first, then look: who changes something looks at `parked` after.
+                        if not ready():
+                            turns.poll_out(left(deadline))
+                    finally:
+                        out.parked = False
+            finally:
+                out.give()
+        if deadline is not None and monotonic() >= deadline:
+            return False
+        stand_in_line(out, lambda: not out.lock.locked(), deadline)
+
+
+class Reader:
+    """How the threads of one socket wait for messages: one leads, the others stand in line."""
+
+    __slots__ = ("_into", "_spin", "_turns")
+
+    def __init__(self, turns: Turns) -> None:
+        self._turns = turns
+        self._into = turns.into
+        self._spin = SPIN if CPUS > 1 else 0.0
+
+    def wait(self, deadline: float | None) -> bool:
+        """Wait until the inbox has something or the socket is closed; False when the time is over first."""
+        turns, into = self._turns, self._into
+        inbox = turns.core.inbox
+        if into.take():
+            try:
+                if turns.fill() and inbox:
+                    return True
+                if deadline is not None and monotonic() >= deadline:
+                    return bool(inbox)
+                turns.check_open()
+                if self._spin and not inbox and self._look_closely():
+                    return True
+                while not inbox:
+                    turns.check_open()
+                    if deadline is not None and monotonic() >= deadline:
+                        return False
+                    into.parked = True
+                    try:
+                        if not turns.ready_in and not turns.core.lost_in:
+                            self._park(deadline)
+                    finally:
+                        into.parked = False
+                    turns.fill()
+            finally:
+                into.give()
+                if into.line and inbox:
+                    into.wake(len(inbox) - 1)
+            return True
+        if deadline is not None and monotonic() >= deadline:
+            return bool(inbox)
+        stand_in_line(into, lambda: bool(inbox) or not into.lock.locked(), deadline)
+        return True
+
+    def _park(self, deadline: float | None) -> None:
+        turns = self._turns
+        turns.check_open()
+        if CPUS == 1:
+            turns.poll_in(left(deadline))
+            return
+        began = monotonic()
+        turns.poll_in(left(deadline))
+        if turns.core.inbox and monotonic() - began < SPIN:
+            self._spin = SPIN  # looking on would have paid
+
+    def _look_closely(self) -> bool:
+        """Spin for a bounded time, which shrinks each time that it did not pay."""
+        turns = self._turns
+        inbox = turns.core.inbox
+        if turns.core.peers and not turns.spinnable:
+            return False
+        until = monotonic() + self._spin
+        while monotonic() < until:
+            turns.fill()
+            if inbox:
+                self._spin = SPIN
+                return True
+        self._spin = self._spin / 2 if self._spin > SPIN / 8 else 0.0
+        return False
