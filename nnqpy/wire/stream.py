@@ -10,12 +10,15 @@ All numbers are big-endian. Nothing here remembers a connection: `TCP` and `IPC`
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import chain
+from bisect import bisect_right
+from itertools import accumulate, chain
 from struct import Struct
-from typing import Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from nnqpy.errors import ProtocolError, Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
 
 __all__ = [
     "GREETING_SIZE",
@@ -37,10 +40,16 @@ _VERSION: Final = b"\0"
 _RESERVED: Final = b"\0\0"
 _WANTED: Final = "00 53 50 00 xx xx 00 00"
 
+_RUN: Final = 32  # frames of one length that must be in sight: about where a run begins to pay
+_LONG_RUN: Final = 4096  # frames of a run compared at once
+_BLOCK: Final = 16  # bodies of a run taken at once: more wins little and takes longer to compile
+_BLOCKS: Final = 256  # blocks remembered, by length and number of bodies
+_SMALL: Final = 255  # bodies up to here have a Struct each to take them; above, copying is what costs
+_FEW: Final = 512  # bytes behind a body from which on that pays
 _HEADERS: Final = 4096  # headers remembered
-_BLOCKS: Final = 64  # lengths whose block is remembered
-_BLOCK: Final = 16  # bodies taken at once; more wins little and compiles longer
-_RUN: Final = 8  # frames of one length that must be in sight before a run is tried
+
+_K = TypeVar("_K")
+_V = TypeVar("_V")
 
 # How other protocols begin, in either direction: the common reasons for a wrong magic.
 _STRANGERS: Final = (
@@ -108,18 +117,32 @@ class StreamCodec:
         prefix: the type byte, or nothing (`ValueError` if longer).
     """
 
-    __slots__ = ("_blocks", "_headers", "_kind", "_unpack", "header_size")
+    __slots__ = ("_blocks", "_headers", "_kind", "_takers", "_unpack", "header_size")
 
     header_size: Final[int]
 
     def __init__(self, prefix: bytes = b"") -> None:
         if len(prefix) > 1:
             raise ValueError(f"a frame's prefix is one byte or none, not {prefix!r}")
-        self.header_size = len(prefix) + 8
+        size = len(prefix) + 8
+        skip = f"{len(prefix)}x"
+        pack = Struct(">Q").pack
+        self.header_size = size
         self._kind = prefix[0] if prefix else None
-        self._unpack = Struct(f">{len(prefix)}xQ").unpack_from
-        self._headers = _Headers(prefix)
-        self._blocks = _Blocks(self.header_size)
+        self._unpack: Callable[[bytes, int], tuple[int]] = Struct(f">{skip}Q").unpack_from
+        self._takers: list[Callable[[bytes, int], tuple[bytes, int]]] = [
+            Struct(f">{length}s{skip}Q").unpack_from for length in range(_SMALL + 1)
+        ]
+
+        def make_header(length: int) -> bytes:
+            return prefix + pack(length)
+
+        def make_block(frames: tuple[int, int]) -> Struct:
+            length, count = frames
+            return Struct(f"{size}x{length}s" * count)
+
+        self._headers = _Remembered(make_header, _HEADERS)
+        self._blocks = _Remembered(make_block, _BLOCKS)
 
     def header(self, length: int) -> bytes:
         """The bytes that go in front of a body of `length` bytes."""
@@ -162,13 +185,9 @@ class StreamCodec:
             return len(bodies), 0
         if not 0 <= sent < total:
             raise ValueError(f"{sent} bytes cannot have gone: the frames have {total}")
-        whole = 0
-        for length in map(len, bodies):  # pragma: no branch: sent < total, so a frame breaks the loop
-            if sent < size + length:
-                break
-            sent -= size + length
-            whole += 1
-        return whole, sent
+        ends = list(accumulate(size + len(body) for body in bodies))
+        whole = bisect_right(ends, sent)
+        return whole, sent - (ends[whole - 1] if whole else 0)
 
     def split(self, data: bytes, start: int, out: list[bytes], limit: int, max_size: int) -> int:
         """Append every whole body of `data[start:]` to `out`.
@@ -190,11 +209,14 @@ class StreamCodec:
         size, kind, unpack, append = self.header_size, self._kind, self._unpack, out.append
         end = len(data)
         last = end - size  # where the last whole header can begin
-        roof = MAX_LENGTH if max_size < 0 else max_size
-        position, goal, previous = start, len(out) + limit, -1
+        roof = max_size if 0 <= max_size < MAX_LENGTH else MAX_LENGTH
+        position, goal = start, len(out) + limit
+        previous = before = -1  # lengths of the two bodies in front
+        no_run_before = 0  # a position: up to there a run was looked for
         while len(out) < goal:
             if position > last:
-                self.peek(data, position, max_size)
+                if position < end:
+                    self.peek(data, position, max_size)
                 break
             (length,) = unpack(data, position)
             if length > roof or (kind is not None and data[position] != kind):
@@ -203,14 +225,42 @@ class StreamCodec:
             after = body + length
             if after > end:
                 break
-            if length == previous:
-                room = min(goal - len(out), (end - position) // (size + length))
-                if room >= _RUN and data.startswith(data[position:body], position + (_RUN - 1) * (size + length)):
+            if length == previous == before and position >= no_run_before:
+                # The third of a length: perhaps a long run. One look at a frame further on tells most false hopes.
+                stride = size + length
+                no_run_before = position + _RUN * stride
+                room = min(goal - len(out), (end - position) // stride)
+                if room >= _RUN and data.startswith(data[position:body], no_run_before - stride):
                     position = self._take_run(data, position, length, out, room)
-                    previous = -1
+                    before = -1
                     continue
-            append(data[body:after])
-            position, previous = after, length
+            if after > last - _FEW:
+                # Near the end, and so for a message alone, the loop below costs more to enter than it saves.
+                append(data[body:after])
+                position, before, previous = after, previous, length
+                continue
+            takers = self._takers
+            small = min(roof, _SMALL)
+            for _ in range(goal - len(out)):
+                if length <= small:  # the body and the length behind it in one step
+                    taken, following = takers[length](data, body)
+                elif length <= roof:
+                    taken = data[body:after]
+                    (following,) = unpack(data, after)
+                else:
+                    break
+                append(taken)
+                body = after + size
+                if kind is not None and data[after] != kind:
+                    break
+                if following == length == previous and after >= no_run_before:
+                    break
+                previous, length = length, following
+                after = body + length
+                if after > last:
+                    break
+            # What ended the loop is judged above, where every question is asked of a header.
+            position, before = body - size, previous
         return position
 
     def peek(self, data: bytes, start: int, max_size: int) -> int | None:
@@ -226,7 +276,7 @@ class StreamCodec:
             )
         if len(data) - start < self.header_size:
             return None
-        length: int = self._unpack(data, start)[0]
+        (length,) = self._unpack(data, start)
         if length > MAX_LENGTH:
             raise ProtocolError(
                 Reason.BAD_LENGTH, f"a frame announces {length:#018x} bytes: the top 4 bits must be zero"
@@ -239,64 +289,45 @@ class StreamCodec:
         return length
 
     def _take_run(self, data: bytes, start: int, length: int, out: list[bytes], room: int) -> int:
-        """Take the frames of this length from `start` on, at least one, at most `room`; where the next one begins."""
+        """Take the frames of this length from `start` on, at least one, at most `room`; where the next one begins.
+
+        All `room` frames lie within `data`. Each byte of the headers is compared as a column over all of them.
+        """
         size = self.header_size
         stride = size + length
-        head = data[start : start + size]
-        position, piece = start, 2 * _RUN
-        while room:
-            # The pieces grow, so that looking at frames beyond the end of a run costs no more than the run.
-            piece = min(piece, room)
-            run = piece
-            for column in range(size - 1, -1, -1):
-                byte = head[column : column + 1]
-                found = data[position + column : position + run * stride : stride]
-                if found != byte * run:
-                    run -= len(found.lstrip(byte))
-            whole = position + run // _BLOCK * _BLOCK * stride
-            if whole > position:
-                blocks = self._blocks[length].iter_unpack(memoryview(data)[position:whole])
-                out.extend(chain.from_iterable(blocks))
-            position += run * stride
-            out.extend([data[after - length : after] for after in range(whole + stride, position + 1, stride)])
-            room -= run
-            if run < piece:
-                break
-            piece *= 8
-        return position
+        # A run that breaks early costs one column of what was hoped for: that is bounded by _LONG_RUN.
+        run = min(room, _LONG_RUN)
+        if not data.startswith(data[start : start + size], start + (run - 1) * stride):
+            run = min(run, _RUN)
+        for column in range(start + size - 1, start - 1, -1):  # the last byte first: it differs most
+            byte = data[column : column + 1]
+            found = data[column : column + (run - 1) * stride + 1 : stride]
+            if found != byte * run:
+                run -= len(found.lstrip(byte))
+        behind = start + run * stride
+        rest = run % _BLOCK
+        blocks = memoryview(data)[start : behind - rest * stride]
+        out.extend(chain.from_iterable(self._blocks[length, _BLOCK].iter_unpack(blocks)))
+        out.extend(self._blocks[length, rest].unpack_from(data, behind - rest * stride))
+        return behind
 
 
-class _Headers(dict[int, bytes]):
-    """Length -> header, remembered for the lengths in use."""
+class _Remembered(dict[_K, _V]):
+    """What `make` makes of a key, for at most `most` keys at a time."""
 
-    __slots__ = ("_pack", "_prefix")
+    __slots__ = ("_make", "_most")
 
-    def __init__(self, prefix: bytes) -> None:
+    def __init__(self, make: Callable[[_K], _V], most: int) -> None:
         super().__init__()
-        self._prefix = prefix
-        self._pack = Struct(">Q").pack
+        self._make = make
+        self._most = most
 
-    def __missing__(self, length: int) -> bytes:
-        if len(self) >= _HEADERS:
+    def __missing__(self, key: _K) -> _V:
+        made = self._make(key)
+        if len(self) >= self._most:
             self.clear()
-        header = self[length] = self._prefix + self._pack(length)
-        return header
-
-
-class _Blocks(dict[int, Struct]):
-    """Length -> a Struct that takes _BLOCK bodies of it out of their frames, remembered for the lengths in use."""
-
-    __slots__ = ("_size",)
-
-    def __init__(self, size: int) -> None:
-        super().__init__()
-        self._size = size
-
-    def __missing__(self, length: int) -> Struct:
-        if len(self) >= _BLOCKS:
-            self.clear()
-        block = self[length] = Struct(f"{self._size}x{length}s" * _BLOCK)
-        return block
+        self[key] = made
+        return made
 
 
 def _stranger(data: bytes) -> str | None:
