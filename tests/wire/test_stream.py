@@ -232,17 +232,20 @@ def test_join_and_gather_write_the_same_frames(codec: StreamCodec, bodies: list[
     assert all(part is body for part, body in zip(gathered[1::2], bodies, strict=True))
 
 
-@codecs
-def test_remembered_headers_and_blocks_are_bounded(codec: StreamCodec) -> None:
-    """Traffic of ever new lengths does not make the codec grow, and stays right."""
+@pytest.mark.parametrize("prefix", [b"", b"\x01"], ids=["tcp", "ipc"])
+def test_remembered_headers_and_blocks_are_bounded(prefix: bytes) -> None:
+    """Traffic of ever new lengths makes the codec remember some, does not make it grow, and stays right."""
+    codec = StreamCodec(prefix)
+    most_blocks = 0
     for length in range(2 * stream._HEADERS + 1):
-        assert codec.header(length) == frame(codec, length)
+        assert codec.header(length) == prefix + frame(TCP, length)
     for length in range(2 * stream._BLOCKS):
         bodies = [bytes(length)] * 40
-        assert split(codec, frames(codec, bodies), 0, ALL, ANY_SIZE)[0] == bodies
+        assert split(codec, codec.join(bodies), 0, ALL, ANY_SIZE)[0] == bodies
+        most_blocks = max(most_blocks, len(codec._blocks))
 
-    assert len(codec._headers) <= stream._HEADERS
-    assert len(codec._blocks) <= stream._BLOCKS
+    assert 0 < len(codec._headers) <= stream._HEADERS
+    assert most_blocks == stream._BLOCKS
 
 
 @codecs
