@@ -53,6 +53,7 @@ class Cell:
         mode: the variant of a role.
         once: whether one round is enough (memory does not jitter).
         ours_only: whether only nnqpy takes part.
+        spare: whether a quick run leaves it out.
     """
 
     group: str
@@ -66,6 +67,7 @@ class Cell:
     mode: str = ""
     once: bool = False
     ours_only: bool = False
+    spare: bool = False
 
     def refusal(self, library: Entry) -> str:
         """Why this library takes no part here; "" if it does."""
@@ -83,16 +85,18 @@ class Scale:
         rounds: samples of each cell and library.
         connections: idle connections of the memory cell.
         crowds: numbers of peers in the cost cells.
+        whole: whether the variants that tell a user least are run, too.
     """
 
     seconds: float
     rounds: int
     connections: int
     crowds: tuple[int, ...]
+    whole: bool
 
 
-FULL = Scale(seconds=1.0, rounds=3, connections=10_000, crowds=(1, 10, 100, 1000))
-QUICK = Scale(seconds=0.12, rounds=1, connections=1000, crowds=(1, 100))
+FULL = Scale(seconds=1.0, rounds=3, connections=10_000, crowds=(1, 10, 100, 1000), whole=True)
+QUICK = Scale(seconds=0.12, rounds=1, connections=1000, crowds=(1, 100), whole=False)
 
 GROUPS = {
     "throughput": "PUSH to PULL over tcp, two processes",
@@ -137,7 +141,7 @@ def catalogue(scale: Scale, only: Sequence[str] = ()) -> list[Cell]:
             (RATE, CPU, Metric("uneven", "shares: most minus least, of the mean", "%")),
         ),
         Cell("tail", "tail-compute", "sender computes", "tail", TRIP[:2], stretch=1.5, mode="compute"),
-        Cell("tail", "tail-sleep", "sender sleeps", "tail", TRIP[:2], stretch=1.5, mode="sleep"),
+        Cell("tail", "tail-sleep", "sender sleeps", "tail", TRIP[:2], stretch=1.5, mode="sleep", spare=True),
         Cell("asyncio", "asyncio-throughput-64", "throughput 64 B", "async_flow", (RATE, CPU)),
         Cell("asyncio", "asyncio-rtt-64", "round trip 64 B", "async_trip", (*TRIP, CPU), stretch=2),
         Cell("inproc", "inproc-64", "64 B", "inproc", (RATE, CPU)),
@@ -163,10 +167,10 @@ def catalogue(scale: Scale, only: Sequence[str] = ()) -> list[Cell]:
                 mode=mode,
                 stretch=0.5,
                 # The ends of the row say whether a library scales; the middle is for our own curve.
-                ours_only=peers not in (scale.crowds[0], scale.crowds[-1]),
+                ours_only=not scale.whole or peers not in (scale.crowds[0], scale.crowds[-1]),
             )
             for mode, (label, act) in _CROWD_MODES.items()
             for peers in scale.crowds
         ),
     ]
-    return [cell for cell in cells if not only or cell.group in only]
+    return [cell for cell in cells if (not only or cell.group in only) and (scale.whole or not cell.spare)]

@@ -64,6 +64,7 @@ def as_text(results: Results, about: Circumstances) -> str:
         ]
         parts.append("\n".join([f"{group}: {GROUPS[group]}", *lines]))
     parts.append(_EXPLANATION.format(base=_base(results)))
+    parts += _remarks(results)
     verdicts = judge(results)
     if verdicts:
         width = max(len(one.claim) for one in verdicts)
@@ -140,6 +141,18 @@ def _head(about: Circumstances, *, skip_command: bool = False) -> str:
     if about.missing:
         lines.append(f"not installed: {', '.join(about.missing)}")
     return "\n".join(lines)
+
+
+def _remarks(results: Results) -> list[str]:
+    """What went wrong, with the last line that the worker wrote about it; the JSON has all of them."""
+    lines = [
+        f"{cell.name} {library} {sample.trouble}: {(sample.detail.splitlines() or ['no word of why'])[-1]}"
+        for cell in results.cells
+        for library in results.libraries
+        for sample in results.of(cell.name, library)
+        if sample.trouble
+    ]
+    return ["\n".join(["troubles", *dict.fromkeys(lines)])] if lines else []
 
 
 def _base(results: Results) -> str:

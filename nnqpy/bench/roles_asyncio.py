@@ -30,7 +30,7 @@ async def async_flow_receive(desk: Desk, library: Library, task: Task) -> None:
     desk.say(url=end.url)
     say_drained(desk, await (end.drain() if end.drain else adrain(end.recv)))
     await _hear(desk)
-    end.close()
+    await end.close()
 
 
 async def async_flow_send(desk: Desk, library: Library, task: Task) -> None:
@@ -43,7 +43,7 @@ async def async_flow_send(desk: Desk, library: Library, task: Task) -> None:
     await end.send(END)
     await _hear(desk)
     desk.say(sent=sent, processor=meter.seconds())
-    end.close()
+    await end.close()
 
 
 async def async_trip_echo(desk: Desk, library: Library, task: Task) -> None:
@@ -54,7 +54,7 @@ async def async_trip_echo(desk: Desk, library: Library, task: Task) -> None:
     answered = await aecho(end.send, end.recv)
     desk.say(answered=answered, processor=meter.seconds())
     await _hear(desk)
-    end.close()
+    await end.close()
 
 
 async def async_trip_ping(desk: Desk, library: Library, task: Task) -> None:
@@ -68,7 +68,7 @@ async def async_trip_ping(desk: Desk, library: Library, task: Task) -> None:
     await end.send(END)
     say_trips(desk, trips, processor)
     await _hear(desk)
-    end.close()
+    await end.close()
 
 
 async def _hear(desk: Desk) -> Words:

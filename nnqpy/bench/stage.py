@@ -51,6 +51,11 @@ class Actor:
         assert process.stderr is not None, "started with a pipe"
         self._complaints = asyncio.ensure_future(process.stderr.read())
 
+    @property
+    def exit_code(self) -> int | None:
+        """How the worker ended, None while it runs."""
+        return self._process.returncode
+
     def say(self, **words: Value) -> None:
         """Tell the worker one thing."""
         assert self._process.stdin is not None, "started with a pipe"
@@ -89,6 +94,9 @@ class Actor:
         if self._process.returncode is None:
             self._process.kill()
         await self._process.wait()
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+        await asyncio.wait([self._complaints])
 
     async def _complaint(self) -> str:
         return (await self._complaints).decode(errors="replace").strip()

@@ -27,7 +27,7 @@ def main() -> None:
     if task.role in ROLES:
         role = ROLES[task.role]
     else:
-        from nnqpy.bench.roles_asyncio import ASYNC_ROLES  # noqa: PLC0415  # blocking roles carry no asyncio in their memory
+        from nnqpy.bench.roles_asyncio import ASYNC_ROLES  # here: blocking roles carry no asyncio in their memory
 
         role = ASYNC_ROLES[task.role]
     role(desk, library, task)

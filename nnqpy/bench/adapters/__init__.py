@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-__all__ = ["END", "AsyncEndpoint", "Drained", "Endpoint", "Library", "Order", "Pattern", "no_flush"]
+__all__ = ["END", "AsyncEndpoint", "Drained", "Endpoint", "Library", "Order", "Pattern", "awaitable", "no_flush"]
 
 END = b"e"  # the last message of a flow; flows are of b"w..." (warm-up), then b"d..." (counted)
 
@@ -72,7 +72,7 @@ class AsyncEndpoint:
     url: str
     send: Callable[[bytes], Awaitable[object]]
     recv: Callable[[], Awaitable[bytes]]
-    close: Callable[[], object]
+    close: Callable[[], Awaitable[object]]
     drain: Callable[[], Awaitable[Drained]] | None = None
 
 
@@ -103,6 +103,15 @@ class Library(Protocol):
     def open_async(self, order: Order) -> AsyncEndpoint:
         """Open an asyncio socket; called inside the running loop."""
         ...
+
+
+def awaitable(call: Callable[[], object]) -> Callable[[], Awaitable[object]]:
+    """The same call for where an awaitable is wanted."""
+
+    async def called() -> object:
+        return call()
+
+    return called
 
 
 def no_flush() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Protocol
 
-from nnqpy.bench.adapters import AsyncEndpoint, Endpoint, no_flush
+from nnqpy.bench.adapters import AsyncEndpoint, Endpoint, awaitable, no_flush
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -34,7 +34,7 @@ class Nng:
         async def recv() -> bytes:
             return (await socket.arecv()).to_bytes()
 
-        return AsyncEndpoint(url=url, send=socket.asend, recv=recv, close=socket.close)
+        return AsyncEndpoint(url=url, send=socket.asend, recv=recv, close=awaitable(socket.close))
 
     def _open(self, order: Order) -> tuple[_Socket, str]:
         socket: _Socket = getattr(self._nng, f"{order.pattern.capitalize()}Socket")()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Protocol
 
-from nnqpy.bench.adapters import AsyncEndpoint, Endpoint, no_flush
+from nnqpy.bench.adapters import AsyncEndpoint, Endpoint, awaitable, no_flush
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Sequence
@@ -29,7 +29,7 @@ class Pynng:
     def open_async(self, order: Order) -> AsyncEndpoint:
         """Open a socket and use its asyncio verbs."""
         socket, url = self._open(order)
-        return AsyncEndpoint(url=url, send=socket.asend, recv=socket.arecv, close=socket.close)
+        return AsyncEndpoint(url=url, send=socket.asend, recv=socket.arecv, close=awaitable(socket.close))
 
     def _open(self, order: Order) -> tuple[_Socket, str]:
         socket: _Socket = getattr(self._pynng, f"{order.pattern.capitalize()}0")(recv_max_size=0)

@@ -12,7 +12,7 @@ from time import monotonic_ns
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from nnqpy.bench.adapters import END, AsyncEndpoint, Drained, Endpoint, no_flush
+from nnqpy.bench.adapters import END, AsyncEndpoint, Drained, Endpoint, awaitable, no_flush
 from nnqpy.bench.meters import ProcessorTime
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class Raw:
     def open_async(self, order: Order) -> AsyncEndpoint:
         """The same through the running loop's `sock_*` calls."""
         wire = _AsyncWire(order)
-        return AsyncEndpoint(wire.url, wire.send, wire.recv, wire.close, wire.drain)
+        return AsyncEndpoint(wire.url, wire.send, wire.recv, awaitable(wire.close), wire.drain)
 
 
 class _Wire:

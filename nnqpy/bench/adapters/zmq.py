@@ -6,7 +6,7 @@ from functools import cached_property
 from importlib import import_module
 from typing import TYPE_CHECKING, Protocol
 
-from nnqpy.bench.adapters import AsyncEndpoint, Endpoint, no_flush
+from nnqpy.bench.adapters import AsyncEndpoint, Endpoint, awaitable, no_flush
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -42,7 +42,9 @@ class Pyzmq:
         context: _AsyncContext = import_module(f"{self._package}.asyncio").Context()
         socket = context.socket(self._kind(order.pattern))
         url = self._attach(socket, order)
-        return AsyncEndpoint(url=url, send=socket.send, recv=socket.recv, close=lambda: socket.close(linger=0))
+        return AsyncEndpoint(
+            url=url, send=socket.send, recv=socket.recv, close=awaitable(lambda: socket.close(linger=0))
+        )
 
     def _kind(self, pattern: Pattern) -> int:
         return int(getattr(self._zmq, pattern.name))

@@ -1,0 +1,129 @@
+"""The measured loops, with figures that can be counted by hand."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING
+
+import pytest
+
+from nnqpy.bench.adapters import END
+from nnqpy.bench.flow import adrain, aecho, aping, apump, awarm_up, drain, echo, ping, pump, warm_up
+from nnqpy.bench.meters import percentile
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class Line:
+    """A library that hands over at once: what is sent can be received."""
+
+    def __init__(self, *waiting: bytes) -> None:
+        self.waiting = deque(waiting)
+
+    def send(self, body: bytes) -> None:
+        self.waiting.append(body)
+
+    def recv(self) -> bytes:
+        return self.waiting.popleft()
+
+    async def asend(self, body: bytes) -> None:
+        self.send(body)
+
+    async def arecv(self) -> bytes:
+        return self.recv()
+
+
+FLOWS: Sequence[tuple[tuple[bytes, ...], int]] = [
+    ((b"ww", b"ww", b"dd", b"dd", b"dd", END), 3),
+    ((b"ww", b"dd", END), 1),
+    ((b"ww", END), 0),
+    ((b"dd", b"dd", END), 2),
+]
+
+
+@pytest.mark.parametrize(("flow", "counted"), FLOWS)
+def test_a_drain_counts_what_comes_between_warm_up_and_end(flow: tuple[bytes, ...], counted: int) -> None:
+    """Every counted message counts, the first and the only one included; nothing else does."""
+    got = drain(Line(*flow).recv)
+
+    assert got.received == counted
+    assert got.end >= got.start
+
+
+@pytest.mark.parametrize(("flow", "counted"), FLOWS)
+def test_an_asyncio_drain_counts_the_same(flow: tuple[bytes, ...], counted: int) -> None:
+    """The two faces are measured by the same rule."""
+    assert asyncio.run(adrain(Line(*flow).arecv)).received == counted
+
+
+def test_a_pump_reports_exactly_what_it_sent() -> None:
+    """The number that losses are reckoned from is the number of sends, and whole chunks are sent."""
+    line = Line()
+
+    sent = pump(line.send, 3, 0.01, chunk=7)
+
+    assert sent == len(line.waiting) > 0
+    assert sent % 7 == 0
+    assert set(line.waiting) == {b"ddd"}
+
+
+def test_an_asyncio_pump_reports_exactly_what_it_sent() -> None:
+    """As the blocking one."""
+    line = Line()
+
+    sent = asyncio.run(apump(line.asend, 3, 0.01, chunk=7))
+
+    assert sent == len(line.waiting) > 0
+    assert set(line.waiting) == {b"ddd"}
+
+
+def test_a_warm_up_sends_nothing_that_counts_and_finds_a_chunk() -> None:
+    """A send that takes no time gets a chunk of more than one."""
+    line = Line()
+
+    chunk = warm_up(line.send, 3, 0.05)
+
+    assert chunk > 1
+    assert set(line.waiting) == {b"www"}
+
+
+def test_an_asyncio_warm_up_does_the_same() -> None:
+    """As the blocking one."""
+    line = Line()
+
+    assert asyncio.run(awarm_up(line.asend, 3, 0.05)) > 1
+    assert set(line.waiting) == {b"www"}
+
+
+def test_a_ping_keeps_every_full_round_trip() -> None:
+    """One figure a send and receive, none negative."""
+    there, back = Line(), Line()
+
+    def answer() -> bytes:
+        return there.recv()
+
+    trips = ping(there.send, answer, 64, 0.01)
+    atrips = asyncio.run(aping(back.asend, back.arecv, 64, 0.01))
+
+    assert min(len(trips), len(atrips)) > 0
+    assert min(*trips, *atrips) >= 0
+    assert not there.waiting
+
+
+def test_an_echo_answers_each_message_until_the_end() -> None:
+    """END is not answered."""
+    asked, answers = Line(b"a", b"b", END), Line()
+    again, more = Line(b"c", END), Line()
+
+    assert echo(answers.send, asked.recv) == 2
+    assert asyncio.run(aecho(more.asend, again.arecv)) == 1
+    assert list(answers.waiting) == [b"a", b"b"]
+    assert list(more.waiting) == [b"c"]
+
+
+@pytest.mark.parametrize(("share", "expected"), [(0.5, 50), (0.99, 99), (0.999, 100), (0.001, 1)])
+def test_percentiles_are_of_the_nearest_rank(share: float, expected: int) -> None:
+    """p99 of the numbers 1 to 100 is 99."""
+    assert percentile(range(1, 101), share) == expected

@@ -1,0 +1,159 @@
+"""Targets: each is met, not met or open, and never met by accident."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from nnqpy.bench.results import Sample
+from nnqpy.bench.targets import judge
+from tests.bench.made import made_results
+
+if TYPE_CHECKING:
+    from nnqpy.bench.results import Results
+    from nnqpy.bench.targets import Verdict
+    from tests.bench.made import Figures
+
+# Every target at its very edge: one step worse and it is not met.
+EDGE: Figures = {
+    "throughput-64": {
+        "nnqpy": {"rate": 3000.0, "lost": 0.0},
+        "pyomq": {"rate": 1500.0},
+        "pyzmq": {"rate": 1000.0},
+        "pynng": {"rate": 30.0},
+    },
+    "throughput-1024": {"nnqpy": {"rate": 1500.0}, "pyomq": {"rate": 1500.0}, "pyzmq": {"rate": 900.0}},
+    "throughput-65536": {"nnqpy": {"rate": 1700.0}, "pyomq": {"rate": 1000.0}, "raw": {"rate": 2000.0}},
+    "rtt-64": {
+        "nnqpy": {"p50": 20.0, "p99": 99.0},
+        "pyomq": {"p50": 50.0, "p99": 110.0},
+        "pyzmq": {"p50": 70.0, "p99": 99.0},
+        "raw": {"p50": 10.0, "p99": 15.0},
+    },
+    "asyncio-throughput-64": {"nnqpy": {"rate": 300.0}, "pyomq": {"rate": 100.0}, "raw": {"rate": 900.0}},
+    "asyncio-rtt-64": {"nnqpy": {"p50": 50.0}, "pyzmq": {"p50": 100.0}},
+    "shares-64": {"nnqpy": {"rate": 120.0, "uneven": 0.05}, "pyomq": {"rate": 100.0}},
+    "threads-64": {"nnqpy": {"rate": 120.0}, "pyomq": {"rate": 100.0}},
+    "inproc-64": {"nnqpy": {"rate": 120.0}, "pyomq": {"rate": 100.0}},
+    "peers-single-1": {"nnqpy": {"cpu": 10.0}},
+    "peers-single-1000": {"nnqpy": {"cpu": 13.0}},
+    "peers-spread-1": {"nnqpy": {"cpu": 10.0}},
+    "peers-spread-1000": {"nnqpy": {"cpu": 13.0}},
+    "peers-gather-1": {"nnqpy": {"cpu": 10.0}},
+    "peers-gather-1000": {"nnqpy": {"cpu": 13.0}},
+    "memory": {"nnqpy": {"resident": 8192.0}},
+    "tail-compute": {"nnqpy": {"p50": 2500.0}},
+}
+
+
+def verdict_on(results: Results, start: str) -> Verdict:
+    """The one verdict whose claim starts like this."""
+    (found,) = [one for one in judge(results) if one.claim.startswith(start)]
+    return found
+
+
+def test_figures_at_the_edge_meet_every_target() -> None:
+    """The targets say at least and at most: the edge itself is met."""
+    verdicts = judge(made_results(EDGE))
+
+    assert len(verdicts) == 20
+    assert [one.claim for one in verdicts if one.met is not True] == []
+
+
+@pytest.mark.parametrize(
+    ("cell", "key", "worse", "claims"),
+    [
+        ("throughput-64", "rate", 2999.0, ["64 B: at least 2 x pyomq", "64 B: at least 3 x", "64 B: at least 100 x"]),
+        ("throughput-1024", "rate", 1499.0, ["1 KiB"]),
+        ("throughput-65536", "rate", 1699.0, ["64 KiB: at least 1.7 x", "64 KiB: at least 0.85 x"]),
+        ("rtt-64", "p50", 20.1, ["round trip p50"]),
+        ("rtt-64", "p99", 99.1, ["round trip p99"]),
+        ("asyncio-throughput-64", "rate", 299.0, ["asyncio throughput"]),
+        ("asyncio-rtt-64", "p50", 50.1, ["asyncio round trip"]),
+        ("shares-64", "rate", 119.0, ["one sender, three receivers: at least"]),
+        ("shares-64", "uneven", 0.051, ["one sender, three receivers: shares"]),
+        ("threads-64", "rate", 119.0, ["two threads"]),
+        ("inproc-64", "rate", 119.0, ["inproc"]),
+        ("peers-single-1000", "cpu", 13.1, ["sending one by one"]),
+        ("peers-spread-1000", "cpu", 13.1, ["sending in full flow"]),
+        ("peers-gather-1000", "cpu", 13.1, ["receiving in full flow"]),
+        ("memory", "resident", 8193.0, ["at most 8 KiB"]),
+        ("tail-compute", "p50", 2501.0, ["last message of a burst"]),
+        ("throughput-64", "lost", 1.0, ["nothing lost"]),
+    ],
+)
+def test_one_step_worse_misses_exactly_its_own_targets(cell: str, key: str, worse: float, claims: list[str]) -> None:
+    """No target is decided by another one's figure."""
+    figures = {**EDGE, cell: {**EDGE[cell], "nnqpy": {**EDGE[cell]["nnqpy"], key: worse}}}
+
+    missed = [one for one in judge(made_results(figures)) if one.met is False]
+
+    assert len(missed) == len(claims)
+    assert all(one.claim.startswith(claim) for one, claim in zip(missed, claims, strict=True))
+    assert {one.word for one in missed} == {"NOT MET"}
+
+
+def test_the_raw_socket_is_a_limit_and_no_peer() -> None:
+    """Raw sockets are quicker than any library; a target about the best peer does not mean them."""
+    assert verdict_on(made_results(EDGE), "round trip p50").found == "0.40 x pyomq (20 us)"
+
+
+def test_the_best_peer_is_chosen_for_each_figure() -> None:
+    """One has the lowest median round trip, another the lowest p99."""
+    assert verdict_on(made_results(EDGE), "round trip p99").found == "1.00 x pyzmq (99 us)"
+
+
+def test_a_target_is_open_without_the_library_it_names() -> None:
+    """Of a library that took no part nothing is claimed."""
+    results = made_results({"throughput-64": {"nnqpy": {"rate": 9e9}, "pyomq": {"rate": 1.0}}})
+
+    verdict = verdict_on(results, "64 B: at least 3 x pyzmq")
+
+    assert (verdict.met, verdict.word, verdict.found) == (None, "open", "pyzmq has no figure")
+
+
+def test_a_target_is_open_when_our_own_cell_came_to_nothing() -> None:
+    """A hung cell is not met, and not missed either: it has no figure."""
+    results = made_results({"rtt-64": {"pyomq": {"p50": 50.0, "p99": 60.0}}})
+    results.libraries = ["nnqpy", "pyomq"]
+    results.add("rtt-64", "nnqpy", Sample({}, "hung"))
+
+    verdict = verdict_on(results, "round trip p50")
+
+    assert (verdict.met, verdict.found) == (None, "nnqpy has no figure")
+
+
+def test_memory_at_fewer_connections_leaves_its_target_open() -> None:
+    """8 KiB at 1,000 connections say nothing of 10,000."""
+    results = made_results({"memory": {"nnqpy": {"resident": 1024.0}}})
+    results.cells = [
+        type(cell)(cell.group, cell.name, cell.label, cell.act, cell.metrics, peers=1000) for cell in results.cells
+    ]
+
+    verdict = verdict_on(results, "at most 8 KiB")
+
+    assert (verdict.met, verdict.found) == (None, "1.0 KiB at 1,000")
+
+
+def test_a_run_without_figures_does_not_count_as_nothing_lost() -> None:
+    """Every cell hung: nothing was seen to arrive."""
+    results = made_results({"rtt-64": {"nnqpy": {}}})
+
+    assert verdict_on(results, "nothing lost").met is None
+
+
+def test_only_the_groups_that_were_run_are_judged() -> None:
+    """`--only rtt` prints the two targets of rtt and the one about losses."""
+    results = made_results({"rtt-64": EDGE["rtt-64"]}, only=("rtt",))
+
+    assert [one.claim.partition(":")[0] for one in judge(results)] == [
+        "round trip p50",
+        "round trip p99",
+        "nothing lost in any cell",
+    ]
+
+
+def test_nothing_is_judged_without_nnqpy() -> None:
+    """A comparison of the peers alone has no targets."""
+    assert judge(made_results({"rtt-64": {"pyzmq": {"p50": 1.0}}})) == []
