@@ -8,7 +8,7 @@ import threading
 import warnings
 import weakref
 from collections import deque
-from itertools import repeat, starmap
+from itertools import islice, repeat, starmap
 from time import monotonic
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
@@ -16,13 +16,13 @@ from nnqpy import reactor
 from nnqpy.endpoint import dial, listen
 from nnqpy.errors import WouldBlock
 from nnqpy.events import DrainReport, Event, EventsLost, SocketClosed
-from nnqpy.message import frozen
+from nnqpy.message import frozen, frozen_all
 from nnqpy.options import MIB, Options, check_seconds
 from nnqpy.turns import State, Turns
 from nnqpy.waiting import wait_out
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from nnqpy.endpoint import InprocDialer, InprocListener, Listener, StreamDialer, StreamListener
     from nnqpy.events import PeerInfo, Stats
@@ -134,6 +134,9 @@ class Ends:
             one.put(event)
 
 
+MANY = 256
+"""Messages that the calls for many take in one go."""
+
 NEVER = object()
 """Equal to no message: the sentinel of the iterators that pop."""
 
@@ -204,7 +207,6 @@ class BaseSocket:
         self._turns = Turns(core, reactor.promise)
         self._ends = Ends(self._turns, on_event)
         self._outbox = core.outbox
-        self._append = core.outbox.append
         self._small = core.small
         # An iterator that pops: a `for` statement takes one message without a call in the bytecode, so no
         # signal handler can run between the pop and our hands (see the law of routing/core.py).
@@ -282,7 +284,7 @@ class BaseSocket:
         """Queue a message, or raise `WouldBlock`: what `send_nowait` is in every face."""
         whole = frozen(body)
         if len(whole) <= self._small and self._turns.state is State.OPEN:
-            self._append(whole)
+            self._outbox.append(whole)
             if len(self._outbox) <= self._core.look or self._turns.press(whole):
                 return
         elif self._turns.place(whole):
@@ -347,6 +349,13 @@ class BaseSocket:
         raise TypeError("a socket cannot be pickled; give the other process a URL")
 
 
+
+
+def parts(bodies: Iterable[Body]) -> Iterator[list[bytes]]:
+    """Cut what `send_many` was given into lists of at most `MANY` messages."""
+    rest = iter(bodies)
+    while part := frozen_all(islice(rest, MANY)):
+        yield part
 
 
 def _urls(urls: str | Iterable[str] | None) -> Iterable[str]:

@@ -51,6 +51,7 @@ class Engine:
         "_fault",
         "_held",
         "_large",
+        "_offer",
         "_place",
         "_recv",
         "_released",
@@ -124,10 +125,11 @@ class Engine:
         self._released = 0
 
         self.full = False
-        self.record: list[int | None] = []
+        self.record: list[int] = []
         self.begun: bytes | None = None
         self._rest: memoryview | bytes = b""
         self._held: list[int] = []
+        self._offer = 0
         self._watched = False
         self.sent = 0
         self.bytes_sent = 0
@@ -148,20 +150,18 @@ class Engine:
 
     # --- out-turn ------------------------------------------------------------------------------------------
 
-    def push(self, bodies: Sequence[bytes]) -> None:
-        """Offer messages to the kernel, once; what it took stands in `record`."""
+    def push(self, bodies: Sequence[bytes], size: int) -> None:
+        """Offer messages, `size` bytes of bodies in all, to the kernel, once; what it took stands in `record`."""
         self.record = record = []
+        codec, number = self._codec, len(bodies)
+        self._offer = offer = size + number * codec.header_size
         try:
-            if sum(map(len, bodies)) < GATHER_FROM * len(bodies):
-                frames = self._codec.join(bodies)
-                record.extend(map(self._send, (frames,)))
-                if record[0] < len(frames):
-                    self._wait_for_room()
+            if size < GATHER_FROM * number:
+                record.extend(map(self._send, (codec.join(bodies),)))
             else:
-                parts = self._codec.gather(bodies)
-                record.extend(map(self._sock.sendmsg, (parts,)))
-                if record[0] < sum(map(len, parts)):
-                    self._wait_for_room()
+                record.extend(map(self._sock.sendmsg, (codec.gather(bodies),)))
+            if record[0] != offer:
+                self._wait_for_room()
         except BlockingIOError:
             self._wait_for_room()
         except OSError as error:
@@ -171,6 +171,8 @@ class Engine:
         """Read the record: how many of `bodies` went whole, and how many bytes of the next frame."""
         if not self.record:
             return 0, 0
+        if self.record[0] == self._offer:
+            return len(bodies), 0
         return self._codec.written(bodies, self.record[0])
 
     def begin(self, body: bytes, written: int) -> None:

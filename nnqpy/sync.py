@@ -7,14 +7,13 @@ and loses nothing by it.
 from __future__ import annotations
 
 import threading
-from itertools import islice
 from time import monotonic
 from typing import TYPE_CHECKING, Self
 
-from nnqpy.base import NEVER, BaseSocket, EventLog, close_blocking, linger_of
+from nnqpy.base import MANY, NEVER, BaseSocket, EventLog, close_blocking, linger_of, parts
 from nnqpy.errors import Closed, TimedOut
 from nnqpy.events import Event, SocketClosed
-from nnqpy.message import frozen, frozen_all
+from nnqpy.message import frozen
 from nnqpy.options import check_seconds
 from nnqpy.patterns.pair import PairCore
 from nnqpy.patterns.pipeline import PullCore, PushCore
@@ -30,8 +29,6 @@ if TYPE_CHECKING:
     from nnqpy.turns import Turns
 
 __all__ = ["Events", "Pair", "Pull", "Push", "Socket"]
-
-MANY = 256
 
 
 class _Unwritten(threading.local):
@@ -199,7 +196,7 @@ class Sending(Socket):
         """
         if type(body) is bytes and len(body) <= self._small:
             try:
-                self._append(body)
+                self._outbox.append(body)
                 if len(self._outbox) > self._core.look:
                     self._press(body, timeout)
             except KeyboardInterrupt:
@@ -249,7 +246,7 @@ class Sending(Socket):
         core = turns.core
         sent = 0
         part: list[bytes] = []
-        for part in _parts(bodies):
+        for part in parts(bodies):
             while part:
                 taken = turns.place_many(part)
                 sent += taken
@@ -272,15 +269,6 @@ class Sending(Socket):
             queued = self._core.stats().queued
             raise TimedOut(f"{queued} messages are still queued", timeout=timeout or 0.0, reason="not_flushed")
         turns.check_open()
-
-
-def _parts(bodies: Iterable[Body]) -> Iterator[list[bytes]]:
-    if isinstance(bodies, list | tuple) and len(bodies) <= MANY:
-        yield frozen_all(bodies)
-        return
-    rest = iter(bodies)
-    while part := frozen_all(islice(rest, MANY)):
-        yield part
 
 
 class Receiving(Socket):

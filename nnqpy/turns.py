@@ -173,7 +173,7 @@ class Turns:
         """Peers with room again that no descriptor tells of."""
         self.hung: deque[EnginePeer] = deque()
         """Peers whose other end is gone, of which no descriptor tells."""
-        self.watchers: list[Waiter] = []
+        self.watchers: deque[Waiter] = deque()
         """Those who wait for peers to come or go."""
         self._janitor = janitor
         self._by_fd: dict[int, EnginePeer] = {}
@@ -214,8 +214,11 @@ class Turns:
 
     def notify(self) -> None:
         """Let those who wait for peers count again."""
-        watchers, self.watchers = self.watchers, []
-        for waiter in watchers:
+        for _ in range(len(self.watchers)):
+            try:
+                waiter = self.watchers.popleft()
+            except IndexError:
+                return
             waiter.wake()
 
     def attend(self) -> None:
@@ -379,6 +382,45 @@ class Turns:
         if fresh:
             self._janitor(self)
 
+    def press_softly(self, body: bytes) -> bool:
+        """Like `press`, for a loop that writes at the end of each of its turns (see `promise_by_loop`).
+
+        Only a full batch is written at once; the caller has `promise_by_loop` called for the rest.
+        """
+        core = self.core
+        if core.look < 0:
+            return self.press(body)
+        if len(core.outbox) >= BATCH:
+            self.write()
+            if len(core.outbox) > core.options.send_hwm:
+                with core.lock:
+                    return core.fits() or not core.withdraw(body)
+        elif core.look == 0 and monotonic() - self._wrote > PAUSE:
+            core.new_burst()
+        return True
+
+    def promise_by_loop(self) -> None:
+        """An event loop will call `keep` soon: let senders pass until a batch is full."""
+        core = self.core
+        with core.lock:
+            self.promised = True
+            if 0 <= core.look < BATCH - 1:
+                core.look = min(BATCH - 1, core.options.send_hwm)
+
+    def keep(self) -> None:
+        """Keep what `promise_by_loop` promised; what the peers do not take is left to the janitor."""
+        if not self.promised:
+            return
+        out = self.out
+        if out.take():
+            try:
+                verdict = self._write_out()
+            finally:
+                out.give()
+            if verdict is Verdict.CLEAN or verdict is Verdict.WAITING:
+                return
+        self._janitor(self)
+
     def tend(self) -> Verdict:
         """Keep the promises; called by the janitor."""
         core, into, out = self.core, self.into, self.out
@@ -404,26 +446,32 @@ class Turns:
                 out.alert()
             return Verdict.BUSY
         try:
-            if core.lost_out:
-                self.bury_out()
-            if self.blocked or self.ready_out:
-                self.poll_out(0)
-            core.pump()
-            self._wrote = monotonic()
-            if not core.outbox and not self.blocked:
-                with core.lock:
-                    self.promised = False
-                    core.look = min(core.look, 0)
-                if not core.outbox:
-                    return verdict
-                self._promise(0)
-                return Verdict.BUSY
-            self._promise(core.options.send_hwm if core.outbox else 0)
-            if verdict is Verdict.BUSY or core.dealing:
-                return Verdict.BUSY
-            return Verdict.BLOCKED if self.blocked else Verdict.WAITING
+            kept = self._write_out()
         finally:
             out.give()
+        return Verdict.BUSY if verdict is Verdict.BUSY else kept
+
+    def _write_out(self) -> Verdict:
+        """Out-turn held: write what the peers take, and end the promise if that was everything."""
+        core = self.core
+        if core.lost_out:
+            self.bury_out()
+        if self.blocked or self.ready_out:
+            self.poll_out(0)
+        core.pump()
+        self._wrote = monotonic()
+        if core.outbox or self.blocked:
+            self._promise(core.options.send_hwm if core.outbox else 0)
+            if core.dealing and core.outbox:
+                return Verdict.BUSY
+            return Verdict.BLOCKED if self.blocked else Verdict.WAITING
+        with core.lock:
+            self.promised = False
+            core.look = min(core.look, 0)
+        if not core.outbox:
+            return Verdict.CLEAN
+        self._promise(0)
+        return Verdict.BUSY
 
     # --- in ------------------------------------------------------------------------------------------------
 

@@ -18,7 +18,7 @@ from collections import Counter, deque
 from itertools import count
 from operator import length_hint
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from nnqpy.errors import Reason
 from nnqpy.events import Event, PeerInfo, PeerRemoved, Stats
@@ -42,7 +42,7 @@ class Peer(Protocol):
     gone: bool
     full: bool
     """The kernel takes no more for now."""
-    record: list[int | None]
+    record: list[Any]
     """What the last `push` got done: empty if nothing; only the peer reads it, in `taken`."""
     begun: bytes | None
     """The message of which some bytes were written and some not; at most one."""
@@ -51,8 +51,8 @@ class Peer(Protocol):
     bytes_sent: int
     bytes_received: int
 
-    def push(self, bodies: Sequence[bytes]) -> None:
-        """Offer messages to the kernel; what it took stands in `record`."""
+    def push(self, bodies: Sequence[bytes], size: int) -> None:
+        """Offer messages, `size` bytes of bodies in all; what was taken stands in `record`."""
 
     def taken(self, bodies: Sequence[bytes]) -> tuple[int, int]:
         """Read the record: how many of `bodies` went whole, and how many bytes of the next one."""

@@ -34,6 +34,7 @@ class SendPump(SocketCore):
         self._ready: deque[Peer] = deque()
         self._to: Peer | None = None
         self._mean = 1
+        self._size = 0
         self._burst = 0
 
     def _attach(self, peer: Peer) -> Reason | None:
@@ -104,10 +105,10 @@ class SendPump(SocketCore):
 
     def _give(self, peer: Peer, number: int) -> None:
         """Move `number` messages from the outbox to a peer, as far as it takes them."""
-        hand = self.hand
+        hand, pop = self.hand, self.outbox.popleft
         with self.lock:
             self._to = peer
-            hand.extend(starmap(self.outbox.popleft, repeat((), number)))
+            hand.extend(starmap(pop, repeat((), number)))
             if self.big:
                 for size in map(len, hand):
                     if size > self.small:
@@ -115,12 +116,13 @@ class SendPump(SocketCore):
         size = sum(map(len, hand))
         self._mean = size // number + 1
         if size > BATCH_BYTES and number > 1:
-            self._trim()
-        peer.push(self.hand)
+            size = self._trim()
+        self._size = size
+        peer.push(self.hand, size)
         self._settle()
 
-    def _trim(self) -> None:
-        """Give back what exceeds the byte cap; the message that crosses it still goes."""
+    def _trim(self) -> int:
+        """Give back what exceeds the byte cap; the message that crosses it still goes. Return the bytes kept."""
         size, kept = 0, 0
         for body in self.hand:
             size, kept = size + len(body), kept + 1
@@ -133,6 +135,7 @@ class SendPump(SocketCore):
             self.unsent = unsent
             self.hand = keep
             self._put_back(back)
+        return size
 
     def _settle(self) -> None:
         """Book what the peer took of the hand and put the rest back; also what an interrupted turn left."""
@@ -143,14 +146,13 @@ class SendPump(SocketCore):
                 return
             whole, part = peer.taken(hand)
             back: list[bytes] = []
-            gone = hand
+            size = self._size
             if whole < len(hand):
-                gone = hand[:whole]
+                size = sum(map(len, hand[:whole]))
                 back = hand[whole + 1 :] if part else hand[whole:]
                 if part:
                     # Before the commit, and the same each time: an interrupt here changes nothing.
                     peer.begin(hand[whole], part)
-            size = sum(map(len, gone))
             sent, bytes_sent = peer.sent + whole, peer.bytes_sent + size
             delivered, bytes_delivered = self.delivered + whole, self.bytes_delivered + size
             burst = self._burst + whole

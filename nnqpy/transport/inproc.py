@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import deque
 from itertools import starmap
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from nnqpy.errors import Reason
 from nnqpy.events import PeerInfo
@@ -63,7 +63,7 @@ class InprocPeer:
         self.gone = False
         self.full = False
         self.stuffed = False
-        self.record: list[int | None] = []
+        self.record: list[Any] = []
         self.begun: bytes | None = None
         self.sent = self.received = self.bytes_sent = self.bytes_received = 0
         self.on_gone: Callable[[], None] | None = None
@@ -83,7 +83,7 @@ class InprocPeer:
     def _limit(self) -> int:
         return self.other._turns.core.options.recv_hwm
 
-    def push(self, bodies: Sequence[bytes]) -> None:
+    def push(self, bodies: Sequence[bytes], size: int) -> None:
         """Leave as many messages in the other's pipe as it has room for."""
         self.record = record = []
         other = self.other

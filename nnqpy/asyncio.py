@@ -1,0 +1,166 @@
+"""The asyncio face: ``await`` in any task of any loop; cancelling loses nothing.
+
+A loop watches a socket's poller while one of its tasks waits. What a task sends is written at the end of the
+loop's turn, or when a batch is full, or before the task waits for an answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from nnqpy.awaiting import TaskEvents as Events
+from nnqpy.awaiting import TaskReceiving, TaskSending, TaskSocket
+from nnqpy.patterns.pair import PairCore
+from nnqpy.patterns.pipeline import PullCore, PushCore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from nnqpy.turns import Turn, Waiter
+
+__all__ = ["Events", "Pair", "Pull", "Push", "Socket"]
+
+
+class _TaskWaiter:
+    """One task that waits; woken from any thread."""
+
+    __slots__ = ("_future", "_loop")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._future: asyncio.Future[bool] = loop.create_future()
+
+    def wake(self) -> None:
+        """End the wait."""
+        if asyncio._get_running_loop() is self._loop:
+            self._settle(True)
+            return
+        try:
+            self._loop.call_soon_threadsafe(self._settle, True)
+        except RuntimeError:
+            pass  # the loop is closed, and the task with it
+
+    def _settle(self, woken: bool) -> None:  # noqa: FBT001  # a future's result
+        if not self._future.done():
+            self._future.set_result(woken)
+
+    async def wait(self, deadline: float | None) -> bool:
+        """Wait to be woken; False when the time is over."""
+        if deadline is None:
+            return await self._future
+        timer = self._loop.call_later(max(0.0, deadline - monotonic()), self._settle, False)
+        try:
+            return await self._future
+        finally:
+            timer.cancel()
+
+
+class _Watch:
+    """One loop's eye on one turn's poller, open while somebody of the loop stands in the line."""
+
+    __slots__ = ("_loop", "_turn", "_work", "on")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, turn: Turn, work: Callable[[], None]) -> None:
+        self._loop = loop
+        self._turn = turn
+        self._work = work
+        self.on = False
+
+    def start(self) -> None:
+        """Watch from now on."""
+        if not self.on:
+            self.on = True
+            self._turn.watched += 1
+            self._loop.add_reader(self._turn.poller.fileno(), self._ready)
+
+    def stop(self) -> None:
+        """Watch no more."""
+        if self.on:
+            self.on = False
+            self._turn.watched -= 1
+            self._loop.remove_reader(self._turn.poller.fileno())
+
+    def stop_from_anywhere(self) -> None:
+        """Watch no more; from any thread."""
+        if asyncio._get_running_loop() is self._loop:
+            self.stop()
+        elif not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self.stop)
+
+    def _ready(self) -> None:
+        if self._turn.line:
+            self._work()
+        else:
+            self.stop()  # nobody waits: what comes stays in the kernel, and its sender feels it
+
+
+class Socket(TaskSocket):
+    """What all asyncio sockets have."""
+
+    async def _stand(self, line: deque[Waiter], useless: Callable[[], bool], deadline: float | None) -> bool:
+        waiter = _TaskWaiter(asyncio.get_running_loop())
+        line.append(waiter)
+        try:
+            return not useless() and await waiter.wait(deadline)
+        finally:
+            if waiter in line:
+                line.remove(waiter)
+
+    async def _watch(
+        self, turn: Turn, work: Callable[[], None], useless: Callable[[], bool], deadline: float | None
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        watch = self._watches.get((loop, turn))
+        if watch is None:
+            watch = self._watches[loop, turn] = _Watch(loop, turn, work)
+        waiter = _TaskWaiter(loop)
+        turn.line.append(waiter)
+        try:
+            watch.start()
+            if not useless():
+                await waiter.wait(deadline)
+        finally:
+            try:
+                turn.line.remove(waiter)
+            except ValueError:
+                turn.wake()  # we were woken: what we do not take is for the next
+
+    @property
+    def _watches(self) -> dict[tuple[asyncio.AbstractEventLoop, Turn], _Watch]:
+        watches: dict[tuple[asyncio.AbstractEventLoop, Turn], _Watch] = self.__dict__.setdefault("_watches_", {})
+        return watches
+
+    def _unwatch(self) -> None:
+        for watch in tuple(self._watches.values()):
+            watch.stop_from_anywhere()
+        self._watches.clear()
+
+    def _soon(self, flush: Callable[[], None]) -> None:
+        asyncio.get_running_loop().call_soon(flush)
+
+    def _here(self) -> asyncio.AbstractEventLoop:
+        return asyncio.get_running_loop()
+
+    async def _breathe(self) -> None:
+        await asyncio.sleep(0)
+
+
+class Push(TaskSending, Socket):
+    """Deals messages evenly to the Pull sockets that have room; waits when none has."""
+
+    _pattern = PushCore
+
+
+class Pull(TaskReceiving, Socket):
+    """Takes messages from all its Push sockets, fairly."""
+
+    _pattern = PullCore
+
+
+class Pair(TaskSending, TaskReceiving, Socket):
+    """Talks to exactly one other Pair: the first that comes, until it leaves."""
+
+    _pattern = PairCore

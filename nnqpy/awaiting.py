@@ -1,0 +1,464 @@
+"""How a task waits: what the asyncio and the trio face share. Each adds its loop's three primitives, no more.
+
+A task that waits stands in a turn's line; while anybody of a loop does, the loop watches the turn's poller, and
+does the turn's I/O when it becomes readable. Nothing is handed over through a future: who is woken looks in the
+inbox itself. So a task that is cancelled at any moment has taken nothing, and passes its turn on.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from time import monotonic
+from typing import TYPE_CHECKING, Self
+
+from nnqpy.base import MANY, NEVER, BaseSocket, EventLog, hopeless, linger_of, parts, shut
+from nnqpy.errors import Closed, TimedOut
+from nnqpy.events import DrainReport, Event, SocketClosed
+from nnqpy.message import frozen
+from nnqpy.options import check_seconds
+
+if TYPE_CHECKING:
+    from collections import deque
+    from collections.abc import AsyncIterator, Callable, Iterable
+    from types import TracebackType
+
+    from nnqpy.endpoint import InprocDialer, StreamDialer
+    from nnqpy.events import PeerInfo
+    from nnqpy.message import Body
+    from nnqpy.turns import Turn, Waiter
+
+GREED = 4
+"""Times that a task may fill the inbox itself before it lets the others of its loop run."""
+
+
+def deadline_of(timeout: float | None) -> float | None:
+    """Return the `monotonic` second at which `timeout` is over."""
+    if timeout is None:
+        return None
+    check_seconds("timeout", timeout)
+    return monotonic() + timeout
+
+
+class TaskEvents:
+    """A socket's events as they happen; iteration ends after `SocketClosed`."""
+
+    def __init__(self, socket: TaskSocket, log: EventLog) -> None:
+        self._socket = socket
+        self._log = log
+        self._over = False
+
+    def __aiter__(self) -> AsyncIterator[Event]:
+        return self
+
+    async def __anext__(self) -> Event:
+        if self._over:
+            raise StopAsyncIteration
+        return await self.recv()
+
+    async def recv(self, *, timeout: float | None = None) -> Event:
+        """Wait for the next event.
+
+        Raises:
+            TimedOut: there was none within `timeout` seconds.
+            Closed: the last one was taken before.
+        """
+        if self._over:
+            raise Closed("the socket is closed and has no more to tell")
+        deadline, log = deadline_of(timeout), self._log
+        while (event := log.take()) is None:
+            if deadline is not None and monotonic() >= deadline:
+                raise TimedOut(f"no event within {timeout} s", timeout=timeout or 0.0, reason="no_event")
+            await self._socket._stand(log.line, lambda: bool(log.events), deadline)
+        self._over = isinstance(event, SocketClosed)
+        return event
+
+
+class TaskSocket(BaseSocket):
+    """What the sockets of both loops have."""
+
+    # --- the loop's primitives -----------------------------------------------------------------------------
+
+    @abstractmethod
+    async def _stand(self, line: deque[Waiter], useless: Callable[[], bool], deadline: float | None) -> bool:
+        """Stand in a line until woken; False when the time is over, or if it was useless to begin with.
+
+        Raises:
+            the loop's own cancellation; the caller then passes its turn on.
+        """
+
+    @abstractmethod
+    async def _watch(self, turn: Turn, work: Callable[[], None], useless: Callable[[], bool], deadline: float | None) -> None:
+        """Stand in a turn's line, and have `work` called when the turn's poller is readable."""
+
+    @abstractmethod
+    def _soon(self, flush: Callable[[], None]) -> None:
+        """Have `flush` called when the tasks that are ready now have run."""
+
+    @abstractmethod
+    def _here(self) -> object:
+        """The loop that runs now."""
+
+    @abstractmethod
+    async def _breathe(self) -> None:
+        """Let the loop's other tasks run."""
+
+    @abstractmethod
+    def _unwatch(self) -> None:
+        """The socket is closed: no loop watches it any more."""
+
+    # --- endpoints and peers -------------------------------------------------------------------------------
+
+    def connect(self, url: str) -> StreamDialer | InprocDialer:
+        """Keep a connection to `url`: dialled in the background, again and again, until the handle is closed.
+
+        Raises:
+            AddressError: the URL is malformed or cannot be dialled.
+            Closed: the socket is closed.
+        """
+        return self._ends.dial(url)
+
+    async def connect_wait(self, url: str, *, timeout: float | None = None) -> StreamDialer | InprocDialer:
+        """Like `connect`, and return when the connection is attached.
+
+        Raises:
+            TimedOut: it was not within `timeout` seconds; the text has the last error. The dialer is closed again.
+        """
+        deadline = deadline_of(timeout)
+        dialer = self._ends.dial(url)
+        try:
+            while not dialer.up:
+                await self._change(lambda: dialer.up, deadline)
+                if not dialer.up and deadline is not None and monotonic() >= deadline:
+                    why = dialer.last_error or "no answer"
+                    raise TimedOut(
+                        f"no connection to {dialer.url} within {timeout} s; last error: {why}",
+                        timeout=timeout or 0.0,
+                        reason="no_peer",
+                    )
+        except BaseException:
+            dialer.close()
+            raise
+        return dialer
+
+    async def wait_for_peers(self, n: int = 1, timeout: float | None = None) -> tuple[PeerInfo, ...]:
+        """Wait until at least `n` peers are attached, and return them.
+
+        Raises:
+            TimedOut: there were fewer within `timeout` seconds.
+            Closed: the socket is closed, or was during the call.
+        """
+        deadline = deadline_of(timeout)
+        while len(peers := self.peers) < n:
+            if deadline is not None and monotonic() >= deadline:
+                text = f"{len(peers)} of {n} peers within {timeout} s"
+                raise TimedOut(text, timeout=timeout or 0.0, reason="no_peers")
+            await self._change(lambda: len(self._core.peers) >= n, deadline)
+        self._turns.check_open()
+        return peers
+
+    async def _change(self, done: Callable[[], bool], deadline: float | None) -> None:
+        turns = self._turns
+        turns.check_open()
+        await self._stand(turns.watchers, lambda: done() or self.closed, deadline)
+        turns.check_open()
+
+    def events(self) -> TaskEvents:
+        """Return the events that happen from now on."""
+        return TaskEvents(self, self._ends.log())
+
+    async def close(self, linger: float | None = None) -> DrainReport:
+        """Close: refuse new messages, send what is queued for at most `linger` seconds, part with the peers.
+
+        It drains also while a dial is still under way. Tasks that wait in other calls get `Closed`. A second call
+        returns the first one's report. Cancelled while it drains, it closes at once and the cancellation goes on.
+
+        Args:
+            linger: seconds; None: the socket's option; 0: do not wait.
+
+        Returns:
+            How many of the queued messages went on, how many were abandoned, how many received ones nobody took.
+        """
+        seconds = linger_of(self._ends, linger)
+        began, turns, ends = monotonic(), self._turns, self._ends
+        if not turns.refuse():
+            return ends.report or DrainReport(flushed=0, abandoned=0, unread=0, elapsed=0.0)
+        queued = turns.core.stats().queued
+        try:
+            if queued and seconds:
+                await self._wait_out(lambda: turns.core.drained or hopeless(ends), began + seconds)
+        finally:
+            report = shut(ends, began, queued)
+            self._unwatch()
+        return report
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    # --- waiting -------------------------------------------------------------------------------------------
+
+    async def _wait_out(self, ready: Callable[[], bool], deadline: float | None) -> bool:
+        """Write, and wait until `ready()`; False when the time is over first."""
+        turns = self._turns
+        out = turns.out
+        while True:
+            if out.take():
+                try:
+                    turns.pump()
+                finally:
+                    out.give()
+            if ready():
+                return True
+            if deadline is not None and monotonic() >= deadline:
+                return False
+            await self._watch(out, self._do_out, ready, deadline)
+
+    def _do_out(self) -> None:
+        turns = self._turns
+        if turns.out.take():
+            try:
+                turns.poll_out(0)
+                turns.pump()
+            finally:
+                turns.out.give()
+
+    def _do_in(self) -> None:
+        turns = self._turns
+        into = turns.into
+        if into.take():
+            try:
+                turns.poll_in(0)
+                if turns.ready_in or turns.core.lost_in:
+                    turns.fill()
+            finally:
+                into.give()
+        into.wake(len(turns.core.inbox))
+
+    def _flush(self) -> None:
+        self._flusher = None
+        self._turns.keep()
+
+    _flusher: object = None
+    """The loop that will call `_flush`; one that was ended before it did is not asked again, but replaced."""
+
+
+class TaskSending(TaskSocket):
+    """The sending half."""
+
+    async def send(self, body: Body, *, timeout: float | None = None) -> None:
+        """Queue one message; waits only while the queue is at its mark.
+
+        A return means that the message is in the queue or further, not that a peer has it. What a task sends
+        before it lets the loop run is written together. Cancelled, it has queued nothing.
+
+        Args:
+            body: any contiguous bytes-like object; a mutable one may be changed as soon as this returns.
+            timeout: seconds to wait for room; None: for ever; 0: not at all.
+
+        Raises:
+            TimedOut: no room in time; ``.reason`` is ``"no_peer"`` or ``"queue_full"``. The message was not taken.
+            TypeError: `body` is a str, or not bytes-like, or not contiguous.
+            Closed: the socket is closed, or was during the call.
+        """
+        if type(body) is bytes and len(body) <= self._small:
+            self._outbox.append(body)
+            if len(self._outbox) > self._core.look:
+                await self._press(body, timeout)
+        else:
+            await self._place(frozen(body), timeout)
+
+    async def _press(self, body: bytes, timeout: float | None) -> None:
+        turns = self._turns
+        if self._due:
+            # A whole batch was written since others ran. Let them, with nothing of this call queued meanwhile:
+            # a task that is cancelled here has not sent.
+            self._due = False
+            with turns.core.lock:
+                withdrawn = turns.core.withdraw(body)
+            if withdrawn:
+                await self._breathe()
+                self._outbox.append(body)
+        if not turns.press_softly(body):
+            await self._place(body, timeout)
+            return
+        if self._outbox:
+            self._promise()
+        else:
+            self._due = True
+
+    _due = False
+
+    def _promise(self) -> None:
+        if self.closed:
+            return
+        self._turns.promise_by_loop()
+        here = self._here()
+        if self._flusher is not here:
+            self._flusher = here
+            self._soon(self._flush)
+
+    async def _place(self, body: bytes, timeout: float | None) -> None:
+        deadline = deadline_of(timeout)
+        turns, size = self._turns, len(body)
+        core = turns.core
+        while not turns.place(body):
+            if not await self._wait_out(lambda: core.look < 0 or core.has_room(size), deadline):
+                raise TimedOut(self._full_text(), timeout=timeout or 0.0, reason=self._full())
+
+    def send_nowait(self, body: Body) -> None:
+        """Queue one message if there is room.
+
+        Raises:
+            WouldBlock: there is none; ``.reason`` is ``"no_peer"`` or ``"queue_full"``.
+            TypeError, Closed: as in `send`.
+        """
+        self._send_now(body)
+
+    async def send_many(self, bodies: Iterable[Body], *, timeout: float | None = None) -> int:
+        """Queue many messages, in order, and return how many.
+
+        Args:
+            bodies: as for `send`; taken from the iterable in parts of 256.
+            timeout: seconds for all of them together.
+
+        Raises:
+            TimedOut: no room in time; ``.sent`` says how many were queued.
+            TypeError: one is no message; those of earlier parts are queued.
+            Closed: as in `send`.
+        """
+        deadline = deadline_of(timeout)
+        turns = self._turns
+        core = turns.core
+        turns.check_open()
+        sent = 0
+        for part in parts(bodies):
+            if sent:
+                await self._breathe()
+            while part:
+                taken = turns.place_many(part)
+                sent += taken
+                del part[:taken]
+                if not part:
+                    break
+                size = len(part[0])
+                if not await self._wait_out(lambda: core.look < 0 or core.has_room(size), deadline):  # noqa: B023
+                    raise TimedOut(self._full_text(), timeout=timeout or 0.0, reason=self._full(), sent=sent)
+        return sent
+
+    async def flush(self, timeout: float | None = None) -> None:
+        """Wait until everything queued was handed to the kernel (or to the other socket, for inproc).
+
+        Raises:
+            TimedOut: something is still queued after `timeout` seconds.
+            Closed: the socket is closed, or was during the call.
+        """
+        turns = self._turns
+        turns.check_open()
+        if not await self._wait_out(lambda: turns.core.look < 0 or turns.core.drained, deadline_of(timeout)):
+            queued = self._core.stats().queued
+            raise TimedOut(f"{queued} messages are still queued", timeout=timeout or 0.0, reason="not_flushed")
+        turns.check_open()
+
+
+class TaskReceiving(TaskSocket):
+    """The receiving half."""
+
+    async def recv(self, *, timeout: float | None = None) -> bytes:
+        """Wait for one message. Cancelled, it has taken none.
+
+        Args:
+            timeout: seconds; None: for ever; 0: take only what is there.
+
+        Raises:
+            TimedOut: there was none in time.
+            Closed: the socket is closed, or was during the call.
+        """
+        try:
+            for body in self._take:
+                return body
+        except IndexError:
+            pass
+        return await self._recv_slowly(timeout)
+
+    async def _recv_slowly(self, timeout: float | None) -> bytes:
+        deadline = deadline_of(timeout)
+        take = iter(self._inbox.popleft, NEVER)
+        while True:
+            in_time = await self._fill(deadline)
+            try:
+                for body in take:
+                    self._turns.level()
+                    return body
+            except IndexError:
+                pass
+            self._turns.check_open()
+            if not in_time:
+                raise TimedOut(f"no message within {timeout} s", timeout=timeout or 0.0, reason="no_message")
+
+    async def _fill(self, deadline: float | None) -> bool:
+        """Get something into the inbox: read, or wait to; False when the time is over."""
+        turns, inbox = self._turns, self._inbox
+        into = turns.into
+        if self._flusher is not None:
+            turns.keep()  # what the answer waits for goes now; the flush that is scheduled finds nothing to do
+        if inbox:
+            return True
+        turns.check_open()
+        if into.take():
+            try:
+                turns.fill()
+            finally:
+                into.give()
+            if inbox:
+                self._greed += 1
+                if self._greed >= GREED:
+                    self._greed = 0
+                    await self._breathe()
+                return True
+        if deadline is not None and monotonic() >= deadline:
+            return False
+        self._greed = 0
+        await self._watch(into, self._do_in, lambda: bool(inbox or turns.ready_in) or self.closed, deadline)
+        return True
+
+    _greed = 0
+
+    def recv_nowait(self) -> bytes:
+        """Take one message if one is there.
+
+        Raises:
+            WouldBlock: none is there.
+            Closed: the socket is closed.
+        """
+        return self._recv_now()
+
+    async def recv_many(self, max: int = MANY, *, timeout: float | None = None) -> list[bytes]:  # noqa: A002  # the plain word
+        """Wait for at least one message and take what is there, at most `max`. Cancelled, it has taken none.
+
+        Raises:
+            TimedOut, Closed: as `recv`.
+        """
+        if max < 1:
+            raise ValueError(f"max is at least 1 message, not {max}")
+        deadline = deadline_of(timeout)
+        in_time = True
+        while not (bodies := self._take_many(max)):
+            self._turns.check_open()
+            if not in_time:
+                raise TimedOut(f"no message within {timeout} s", timeout=timeout or 0.0, reason="no_message")
+            in_time = await self._fill(deadline)
+        self._turns.level()
+        return bodies
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        try:
+            return await self.recv()
+        except Closed:
+            raise StopAsyncIteration from None

@@ -1,0 +1,195 @@
+"""The trio face: the same names as ``nnqpy.asyncio``, with trio's cancellation.
+
+Every call is a cancellation point before it does anything; it lets other tasks run when it has to wait, and at
+least once a batch. A system task watches a socket's poller while one of the run's tasks waits.
+"""
+
+from __future__ import annotations
+
+from time import monotonic
+from typing import TYPE_CHECKING
+
+import trio
+
+from nnqpy.awaiting import TaskEvents as Events
+from nnqpy.awaiting import TaskReceiving, TaskSending, TaskSocket
+from nnqpy.patterns.pair import PairCore
+from nnqpy.patterns.pipeline import PullCore, PushCore
+
+if TYPE_CHECKING:
+    from collections import deque
+    from collections.abc import Callable, Iterable
+
+    from trio.lowlevel import TrioToken
+
+    from nnqpy.message import Body
+    from nnqpy.turns import Turn, Waiter
+
+__all__ = ["Events", "Pair", "Pull", "Push", "Socket"]
+
+
+def _token() -> TrioToken | None:
+    try:
+        return trio.lowlevel.current_trio_token()
+    except RuntimeError:
+        return None
+
+
+class _TaskWaiter:
+    """One task that waits; woken from any thread."""
+
+    __slots__ = ("_event", "_token")
+
+    def __init__(self) -> None:
+        self._token = trio.lowlevel.current_trio_token()
+        self._event = trio.Event()
+
+    def wake(self) -> None:
+        """End the wait."""
+        if _token() is self._token:
+            self._event.set()
+            return
+        try:
+            self._token.run_sync_soon(self._event.set)
+        except trio.RunFinishedError:
+            pass
+
+    async def wait(self, deadline: float | None) -> bool:
+        """Wait to be woken; False when the time is over."""
+        if deadline is None:
+            await self._event.wait()
+            return True
+        with trio.move_on_after(max(0.0, deadline - monotonic())):
+            await self._event.wait()
+        return self._event.is_set()
+
+
+class _Watch:
+    """One run's eye on one turn's poller, open while somebody of the run stands in the line."""
+
+    __slots__ = ("_scope", "_token", "_turn", "_work", "on")
+
+    def __init__(self, turn: Turn, work: Callable[[], None]) -> None:
+        self._token = trio.lowlevel.current_trio_token()
+        self._turn = turn
+        self._work = work
+        self._scope = trio.CancelScope()
+        self.on = False
+
+    def start(self) -> None:
+        """Watch from now on."""
+        if not self.on:
+            self.on = True
+            self._turn.watched += 1
+            self._scope = trio.CancelScope()
+            trio.lowlevel.spawn_system_task(self._run, name="nnqpy-watch")
+
+    def stop_from_anywhere(self) -> None:
+        """Watch no more; from any thread."""
+        if _token() is self._token:
+            self._scope.cancel()
+            return
+        try:
+            self._token.run_sync_soon(self._scope.cancel)
+        except trio.RunFinishedError:
+            pass
+
+    async def _run(self) -> None:
+        try:
+            with self._scope:
+                while self._turn.line:
+                    await trio.lowlevel.wait_readable(self._turn.poller.fileno())
+                    self._work()
+                    await trio.lowlevel.checkpoint()
+        finally:
+            self.on = False
+            self._turn.watched -= 1
+
+
+class Socket(TaskSocket):
+    """What all trio sockets have."""
+
+    async def _stand(self, line: deque[Waiter], useless: Callable[[], bool], deadline: float | None) -> bool:
+        waiter = _TaskWaiter()
+        line.append(waiter)
+        try:
+            return not useless() and await waiter.wait(deadline)
+        finally:
+            if waiter in line:
+                line.remove(waiter)
+
+    async def _watch(
+        self, turn: Turn, work: Callable[[], None], useless: Callable[[], bool], deadline: float | None
+    ) -> None:
+        token = trio.lowlevel.current_trio_token()
+        watch = self._watches.get((token, turn))
+        if watch is None:
+            watch = self._watches[token, turn] = _Watch(turn, work)
+        waiter = _TaskWaiter()
+        turn.line.append(waiter)
+        try:
+            watch.start()
+            if not useless():
+                await waiter.wait(deadline)
+        finally:
+            try:
+                turn.line.remove(waiter)
+            except ValueError:
+                turn.wake()  # we were woken: what we do not take is for the next
+
+    @property
+    def _watches(self) -> dict[tuple[TrioToken, Turn], _Watch]:
+        watches: dict[tuple[TrioToken, Turn], _Watch] = self.__dict__.setdefault("_watches_", {})
+        return watches
+
+    def _unwatch(self) -> None:
+        for watch in tuple(self._watches.values()):
+            watch.stop_from_anywhere()
+        self._watches.clear()
+
+    def _soon(self, flush: Callable[[], None]) -> None:
+        trio.lowlevel.current_trio_token().run_sync_soon(flush)
+
+    def _here(self) -> TrioToken:
+        return trio.lowlevel.current_trio_token()
+
+    async def _breathe(self) -> None:
+        await trio.lowlevel.checkpoint()
+
+
+class _Sending(TaskSending, Socket):
+    async def send(self, body: Body, *, timeout: float | None = None) -> None:  # noqa: D102  # inherited
+        await trio.lowlevel.checkpoint_if_cancelled()
+        await super().send(body, timeout=timeout)
+
+    async def send_many(self, bodies: Iterable[Body], *, timeout: float | None = None) -> int:  # noqa: D102
+        await trio.lowlevel.checkpoint_if_cancelled()
+        return await super().send_many(bodies, timeout=timeout)
+
+
+class _Receiving(TaskReceiving, Socket):
+    async def recv(self, *, timeout: float | None = None) -> bytes:  # noqa: D102  # inherited
+        await trio.lowlevel.checkpoint_if_cancelled()
+        return await super().recv(timeout=timeout)
+
+    async def recv_many(self, max: int = 256, *, timeout: float | None = None) -> list[bytes]:  # noqa: A002, D102
+        await trio.lowlevel.checkpoint_if_cancelled()
+        return await super().recv_many(max, timeout=timeout)
+
+
+class Push(_Sending):
+    """Deals messages evenly to the Pull sockets that have room; waits when none has."""
+
+    _pattern = PushCore
+
+
+class Pull(_Receiving):
+    """Takes messages from all its Push sockets, fairly."""
+
+    _pattern = PullCore
+
+
+class Pair(_Sending, _Receiving):
+    """Talks to exactly one other Pair: the first that comes, until it leaves."""
+
+    _pattern = PairCore
