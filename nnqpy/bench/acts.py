@@ -106,8 +106,7 @@ async def rest(stage: Stage) -> dict[str, float]:
     crowd.say(**url)
     await crowd.hear()
     after = await _settled(hub)
-    for actor in (crowd, hub):
-        actor.say(quit=1)
+    await _disperse(crowd, hub)
     return {"resident": (after - before) / stage.peers, "connections": stage.peers}
 
 
@@ -118,8 +117,7 @@ async def crowd_cost(stage: Stage, role: str) -> dict[str, float]:
     await crowd.hear()
     hub.say(go=1)
     cost = await hub.hear()
-    for actor in (crowd, hub):
-        actor.say(quit=1)
+    await _disperse(crowd, hub)
     return {
         "cpu": number(cost, "processor") / number(cost, "messages") * 1e6,
         "messages": number(cost, "messages"),
@@ -131,6 +129,13 @@ async def _introduce(bound: Actor, *others: Actor) -> None:
     where = await bound.hear()
     for other in others:
         other.say(**where)
+
+
+async def _disperse(crowd: Actor, hub: Actor) -> None:
+    """Let the crowd stop first: it must not write to a hub that has closed."""
+    crowd.say(quit=1)
+    await crowd.hear()
+    hub.say(quit=1)
 
 
 async def _settled(hub: Actor) -> float:

@@ -53,6 +53,7 @@ async def sample(cell: Cell, library: Entry, scale: Scale) -> Sample:
     ) as stage:
         try:
             values = await ACTS[cell.act](stage)
-            return Sample(values, await stage.curtain())
+            note = await stage.curtain()
         except StageError as trouble:
-            return Sample({}, trouble.kind, trouble.detail)
+            return Sample({}, trouble.kind, await stage.complaints())
+        return Sample(values, note, await stage.complaints() if note else "")

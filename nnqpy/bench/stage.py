@@ -72,22 +72,22 @@ class Actor:
             line = await asyncio.wait_for(self._process.stdout.readline(), self._task.limit + _GRACE)
         except TimeoutError:
             await self.end()
-            raise StageError("hung", await self._complaint()) from None
+            raise StageError("hung", await self.complaint()) from None
         if not line:
             await self.leave()
-            detail = await self._complaint()
+            detail = await self.complaint()
             raise StageError("hung" if detail.startswith("Timeout (") else "failed", detail)
         words: dict[str, Value] = json.loads(line)
         return words
 
-    async def leave(self) -> bool:
-        """Wait for the worker to end after its last word; returns False if it had to be killed."""
+    async def leave(self) -> str:
+        """Wait for the worker to end after its last word; returns what is to be said of its way to go, "" if nothing."""
         try:
             await asyncio.wait_for(self._process.wait(), _GRACE)
         except TimeoutError:
             await self.end()
-            return False
-        return True
+            return "hung at close"
+        return "failed at close" if self._process.returncode else ""
 
     async def end(self) -> None:
         """Kill the worker if it still runs, and bury it."""
@@ -98,7 +98,8 @@ class Actor:
             self._process.stdin.close()
         await asyncio.wait([self._complaints])
 
-    async def _complaint(self) -> str:
+    async def complaint(self) -> str:
+        """What the worker, which has ended, wrote to standard error."""
         return (await self._complaints).decode(errors="replace").strip()
 
 
@@ -144,9 +145,17 @@ class Stage:
         return actor
 
     async def curtain(self) -> str:
-        """Wait for all workers, who have said their last; returns a note if one would not end."""
-        left = [await actor.leave() for actor in self._actors]
-        return "" if all(left) else "hung at close"
+        """Wait for all workers, who have said their last; returns what is to be said of how they ended, "" if nothing."""
+        return ", ".join(sorted({note for actor in self._actors if (note := await actor.leave())}))
+
+    async def complaints(self) -> str:
+        """End all workers; returns what they wrote to standard error: one may have failed because another did."""
+        await self._end()
+        return "\n".join([said for actor in self._actors if (said := await actor.complaint())])
+
+    async def _end(self) -> None:
+        for actor in self._actors:
+            await actor.end()
 
     async def __aenter__(self) -> Self:
         return self
@@ -154,5 +163,4 @@ class Stage:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for actor in self._actors:
-            await actor.end()
+        await self._end()
