@@ -32,7 +32,7 @@ READ_MIN: Final = 16 * 1024
 READ_MAX: Final = 256 * 1024
 CRUMB: Final = 16 * 1024
 """Smaller pieces of a large body are joined as they come: a slow peer's body is no list of single bytes."""
-GATHER_FROM: Final = 2048
+GATHER_FROM: Final = 8192
 """Mean body size from which a batch is written from its parts (``sendmsg``) instead of being joined first."""
 STRAY_MAX: Final = 64 * 1024
 """Bytes that a peer may send to a socket that only sends, before it is closed (nng reads and drops without end)."""
@@ -232,6 +232,11 @@ class Engine:
             reason = Reason.RESET_MID_FRAME if self._mid_frame else Reason.RESET
             self._turns.lose(self, reason, error.strerror or str(error))
         return True
+
+    @property
+    def heavy(self) -> bool:
+        """A large message is on its way, or was the last one."""
+        return self._large or self._total >= 0
 
     @property
     def _mid_frame(self) -> bool:

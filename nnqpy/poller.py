@@ -54,9 +54,11 @@ class Poller:
 class Bell:
     """A descriptor that becomes readable when rung, from any thread, until it is silenced."""
 
-    __slots__ = ("_fd",)
+    __slots__ = ("_fd", "rung")
 
     def __init__(self) -> None:
+        self.rung = False
+        """Whether somebody has rung since the last `silence`; never False while the descriptor is readable."""
         self._fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
 
     def fileno(self) -> int:
@@ -65,10 +67,12 @@ class Bell:
 
     def ring(self) -> None:
         """Make the descriptor readable."""
+        self.rung = True
         os.eventfd_write(self._fd, 1)
 
     def silence(self) -> None:
-        """Make it unreadable again."""
+        """Make it unreadable again; look at what it was rung for after that."""
+        self.rung = False
         try:
             os.eventfd_read(self._fd)
         except BlockingIOError:

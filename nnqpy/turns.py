@@ -81,6 +81,8 @@ class EnginePeer(Protocol):
     gone: bool
     full: bool
     stuffed: bool
+    heavy: bool
+    """Its messages are large."""
     on_gone: Callable[[], None] | None
 
     def read(self, limit: int) -> bool:
@@ -177,6 +179,8 @@ class Turns:
         """Those who wait for peers to come or go."""
         self._janitor = janitor
         self._by_fd: dict[int, EnginePeer] = {}
+        self._only: EnginePeer | None = None
+        """The one peer with a descriptor, while there is just one: it is read without asking the poller."""
         self._wrote = 0.0
 
     # --- peers ---------------------------------------------------------------------------------------------
@@ -186,12 +190,11 @@ class Turns:
         core = self.core
         if self.state is not State.OPEN and not (self.state is State.CLOSING and core.sends):
             return Reason.CLOSED_BY_US
-        if peer.fd >= 0:
-            self._by_fd[peer.fd] = peer
         refused = core.attach(peer)  # type: ignore[arg-type]  # an EnginePeer is a Peer too: see engine.py
         if refused is not None:
-            self._by_fd.pop(peer.fd, None)
             return refused
+        if peer.fd >= 0:
+            self._know(peer.fd, peer)
         core.emit(PeerAdded(peer.info()))  # type: ignore[attr-defined]  # likewise
         if core.receives and peer.fd >= 0:
             self.into.poller.add(peer.fd, READABLE)
@@ -201,6 +204,16 @@ class Turns:
         self.attend()
         self.notify()
         return None
+
+    def _know(self, fd: int, peer: EnginePeer | None) -> None:
+        """Note whose a descriptor is; None: nobody's any more."""
+        with self.core.lock:
+            by_fd = self._by_fd
+            if peer is None:
+                by_fd.pop(fd, None)
+            else:
+                by_fd[fd] = peer
+            self._only = next(iter(by_fd.values())) if len(by_fd) == 1 else None
 
     def lose(self, peer: Peer, reason: Reason, detail: str, *, gently: bool = False) -> None:
         """Give a peer up; from any thread."""
@@ -385,7 +398,7 @@ class Turns:
     def press_softly(self, body: bytes) -> bool:
         """Like `press`, for a loop that writes at the end of each of its turns (see `promise_by_loop`).
 
-        Only a full batch is written at once; the caller has `promise_by_loop` called for the rest.
+        A full batch is written at once, and a lone message; the caller has `promise_by_loop` called for the rest.
         """
         core = self.core
         if core.look < 0:
@@ -395,8 +408,12 @@ class Turns:
             if len(core.outbox) > core.options.send_hwm:
                 with core.lock:
                     return core.fits() or not core.withdraw(body)
-        elif core.look == 0 and monotonic() - self._wrote > PAUSE:
-            core.new_burst()
+        elif core.look == 0:
+            since = monotonic() - self._wrote
+            if since > QUIET:
+                if since > PAUSE:
+                    core.new_burst()
+                self.write()
         return True
 
     def promise_by_loop(self) -> None:
@@ -477,7 +494,7 @@ class Turns:
 
     def fill(self) -> bool:
         """In-turn held: read every ready peer once, fairly, into the inbox; False when nothing was there."""
-        core = self.core
+        core, into = self.core, self.into
         inbox = core.inbox
         inbox.extend(core.staged)
         if core.lost_in:
@@ -488,47 +505,47 @@ class Turns:
         moved = False
         ready = self.ready_in
         if ready:
-            share = max(1, room // len(ready))
-            for _ in range(min(len(ready), room)):
+            share = max(room // len(ready), BATCH)
+            for _ in range(len(ready)):
                 peer = ready[0]
                 if not peer.gone:
-                    moved |= peer.read(share)
+                    moved |= peer.read(min(share, room))
                 if peer.stuffed and not peer.gone:
                     ready.rotate(-1)
                 else:
                     ready.popleft()
-            room = core.options.recv_hwm - len(inbox)
-            if room <= 0:
-                return True
-        if len(self._by_fd) == 1:
-            for peer in tuple(self._by_fd.values()):
-                if not peer.stuffed and not peer.gone:
-                    moved |= peer.read(room)
-                    if peer.stuffed:
-                        ready.append(peer)
-        elif self._by_fd:
-            moved |= self._fill_from(0, room)
+                room = core.options.recv_hwm - len(inbox)
+                if room <= 0:
+                    return True
+        only = self._only
+        if only is not None and not into.bell.rung:
+            if not only.stuffed and not only.gone:
+                moved |= only.read(room)
+                if only.stuffed:
+                    ready.append(only)
+        else:
+            moved |= self.poll_in(0)
         return moved
 
-    def poll_in(self, timeout: float | None) -> None:
-        """In-turn held: wait at most `timeout` seconds for something to read, and read it."""
-        core = self.core
-        self._fill_from(timeout, core.options.recv_hwm - len(core.inbox))
-
-    def _fill_from(self, timeout: float | None, room: int) -> bool:
-        events = self.into.poller.poll(timeout, MOST)
+    def poll_in(self, timeout: float | None) -> bool:
+        """In-turn held: wait at most `timeout` seconds for something to read, and read it, fairly."""
+        core, into = self.core, self.into
+        events = into.poller.poll(timeout, MOST)
         if not events:
             return False
         moved = False
-        share = max(1, room // len(events))
+        inbox, hwm = core.inbox, core.options.recv_hwm
+        room = hwm - len(inbox)
+        # An even part of the room, but no crumbs: who gets nothing of it now is the first the next time.
+        share = max(room // len(events), BATCH)
         for fd, _ in events:
             peer = self._by_fd.get(fd)
             if peer is None:
-                if fd == self.into.bell.fileno():
-                    self.into.bell.silence()
+                if fd == into.bell.fileno():
+                    into.bell.silence()
             elif room > 0 and not peer.stuffed and not peer.gone:
                 moved |= peer.read(min(share, room))
-                room = self.core.options.recv_hwm - len(self.core.inbox)
+                room = hwm - len(inbox)
                 if peer.stuffed:
                     self.ready_in.append(peer)
         return moved
@@ -542,7 +559,7 @@ class Turns:
             if fd >= 0:
                 self.into.poller.discard(fd)
                 if self._by_fd.get(fd) is peer:
-                    del self._by_fd[fd]
+                    self._know(fd, None)
             peer.release_in()
             lost.popleft()
 
@@ -577,8 +594,8 @@ class Turns:
 
     @property
     def spinnable(self) -> bool:
-        """Whether looking again and again makes sense: the peers are other processes, and few."""
-        return 0 < len(self._by_fd) <= FEW
+        """Whether looking again and again makes sense: the peers are other processes, few, and send little."""
+        return 0 < len(self._by_fd) <= FEW and (self._only is None or not self._only.heavy)
 
     def export(self) -> None:
         """The user waits for the in-poller's descriptor: keep it readable while there is something to take."""

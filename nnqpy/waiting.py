@@ -11,13 +11,20 @@ import threading
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
+from nnqpy.turns import State
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from nnqpy.turns import Turn, Turns
 
-SPIN: Final = 40e-6
-"""Seconds that a reader looks again and again before it waits in the kernel, while that pays."""
+SPIN: Final = 100e-6
+"""Seconds that a reader looks again and again before it waits in the kernel, while that pays.
+
+Also when the other end does not spin, so that it takes one of the two to begin.
+"""
+SKIP_MAX: Final = 5
+"""Failures in a row that still count: at most 2 ** 5 waits go without spinning before it is tried again."""
 CPUS: Final = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -101,12 +108,14 @@ def wait_out(turns: Turns, ready: Callable[[], bool], deadline: float | None) ->
 class Reader:
     """How the threads of one socket wait for messages: one leads, the others stand in line."""
 
-    __slots__ = ("_into", "_spin", "_turns")
+    __slots__ = ("_delivered", "_failures", "_into", "_skip", "_turns")
 
     def __init__(self, turns: Turns) -> None:
         self._turns = turns
         self._into = turns.into
-        self._spin = SPIN if CPUS > 1 else 0.0
+        self._delivered = 0
+        self._failures = 0
+        self._skip = 0
 
     def wait(self, deadline: float | None) -> bool:
         """Wait until the inbox has something or the socket is closed; False when the time is over first."""
@@ -114,24 +123,22 @@ class Reader:
         inbox = turns.core.inbox
         if into.take():
             try:
-                if turns.fill() and inbox:
-                    return True
-                if deadline is not None and monotonic() >= deadline:
-                    return bool(inbox)
-                turns.check_open()
-                if self._spin and not inbox and self._look_closely():
-                    return True
+                turns.fill()
+                if not inbox and self._expects_answer():
+                    self._look_closely()
                 while not inbox:
                     turns.check_open()
                     if deadline is not None and monotonic() >= deadline:
                         return False
                     into.parked = True
                     try:
-                        if not turns.ready_in and not turns.core.lost_in:
-                            self._park(deadline)
+                        # Parked first, then look: who changes something looks at `parked` after.
+                        if not turns.ready_in and not turns.core.lost_in and turns.state is State.OPEN:
+                            turns.poll_in(left(deadline))
                     finally:
                         into.parked = False
-                    turns.fill()
+                    if not inbox:
+                        turns.fill()
             finally:
                 into.give()
                 if into.line and inbox:
@@ -142,28 +149,26 @@ class Reader:
         stand_in_line(into, lambda: bool(inbox) or not into.lock.locked(), deadline)
         return True
 
-    def _park(self, deadline: float | None) -> None:
-        turns = self._turns
-        turns.check_open()
-        if CPUS == 1:
-            turns.poll_in(left(deadline))
-            return
-        began = monotonic()
-        turns.poll_in(left(deadline))
-        if turns.core.inbox and monotonic() - began < SPIN:
-            self._spin = SPIN  # looking on would have paid
+    def _expects_answer(self) -> bool:
+        """Whether to spin: we sent since the last time, a second processor is there, and spinning paid of late."""
+        delivered, self._delivered = self._delivered, self._turns.core.delivered
+        if delivered == self._delivered or CPUS == 1 or not self._turns.spinnable:
+            return False
+        if self._skip:
+            self._skip -= 1
+            return False
+        return True
 
-    def _look_closely(self) -> bool:
-        """Spin for a bounded time, which shrinks each time that it did not pay."""
+    def _look_closely(self) -> None:
+        """Look again and again, for a bounded time; each failure in a row doubles the waits that go without."""
         turns = self._turns
         inbox = turns.core.inbox
-        if turns.core.peers and not turns.spinnable:
-            return False
-        until = monotonic() + self._spin
+        until = monotonic() + SPIN
         while monotonic() < until:
             turns.fill()
             if inbox:
-                self._spin = SPIN
-                return True
-        self._spin = self._spin / 2 if self._spin > SPIN / 8 else 0.0
-        return False
+                self._failures = 0
+                return
+            os.sched_yield()  # the other end may have been woken on this very processor
+        self._failures = min(self._failures + 1, SKIP_MAX)
+        self._skip = (1 << self._failures) - 2

@@ -56,6 +56,7 @@ class InprocPeer:
     )
 
     other: InprocPeer
+    heavy = False
 
     def __init__(self, turns: Turns, address: str, direction: Literal["in", "out"], protocol: Proto) -> None:
         self.id = next_id()
