@@ -1,0 +1,87 @@
+"""The table of what nnqpy is tried with: peer, pattern, direction, who binds, transport. The table is the test.
+
+A pattern that nnqpy learns is a row of `PATTERNS` and, if it talks in a new way, a `Flow`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from itertools import product
+from random import Random
+from typing import TYPE_CHECKING, Final, get_args
+
+from interop.peers.peer import Kind
+from interop.spots import Transport
+
+if TYPE_CHECKING:
+    from interop.peers.peer import Side
+
+KIB: Final = 1024
+MIB: Final = 1024 * KIB
+SIZES: Final = (0, 1, 100, 64 * KIB, MIB)
+
+
+class Flow(Enum):
+    """Who says something to whom."""
+
+    OUT = "to"  # we send, they receive
+    IN = "from"  # they send, we receive
+    BOTH = "with"  # they send, we answer on the same connection
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """Our socket, theirs, and the ways that the two can talk; names are SP names."""
+
+    ours: str
+    theirs: str
+    flows: tuple[Flow, ...]
+
+
+PATTERNS: Final = (
+    Pattern("push", "pull", (Flow.OUT,)),
+    Pattern("pull", "push", (Flow.IN,)),
+    Pattern("pair", "pair", (Flow.OUT, Flow.IN, Flow.BOTH)),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One conversation with one peer.
+
+    Attributes:
+        ours: our socket's SP name.
+        theirs: the peer's.
+        we: what our side does; the peer does the other.
+        sizes: bytes of the bodies, in the order they are sent.
+    """
+
+    peer: Kind
+    ours: str
+    flow: Flow
+    theirs: str
+    we: Side
+    transport: Transport
+    sizes: tuple[int, ...] = SIZES
+
+    def __str__(self) -> str:
+        return f"{self.peer}-{self.ours}-{self.flow.value}-{self.theirs}-we-{self.we}-{self.transport}"
+
+    @property
+    def they(self) -> Side:
+        """What the peer does: the other than `we`."""
+        return "connect" if self.we == "bind" else "bind"
+
+    def bodies(self) -> list[bytes]:
+        """Return what is sent: reproducible, and every byte value in it where there is room."""
+        return [Random(size).randbytes(size) for size in self.sizes]
+
+
+SIDES: Final[tuple[Side, Side]] = ("bind", "connect")
+
+CASES: Final = [
+    Case(peer, pattern.ours, flow, pattern.theirs, we, transport)
+    for peer, pattern, we, transport in product(get_args(Kind), PATTERNS, SIDES, get_args(Transport))
+    for flow in pattern.flows
+]

@@ -1,0 +1,59 @@
+"""What every test here may ask for: spots to meet at, and peers that are gone when the test is over."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from interop.peers import choose
+from interop.peers.pynng_peer import PynngPeer
+from interop.spots import Spots
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from interop.peers.peer import Kind, NngPeer, Side
+
+
+def pytest_report_header() -> str:
+    return f"interop peers: {choose.describe()}"
+
+
+@pytest.fixture
+def spots() -> Iterator[Spots]:
+    with Spots() as spots:
+        yield spots
+
+
+class Peers:
+    """Starts peers and stops them all at the end."""
+
+    def __init__(self) -> None:
+        self._started: list[NngPeer] = []
+
+    def start(self, kind: Kind, protocol: str, side: Side, url: str, *, speaks: bool) -> NngPeer:
+        """Start a peer of any kind; `speaks` says that it will be asked to send."""
+        choose.require(kind)
+        peer = choose.start(kind, protocol, side, url, speaks=speaks)
+        self._started.append(peer)
+        return peer
+
+    def pynng(self, protocol: str, side: Side, url: str, *, held: bool = False) -> PynngPeer:
+        """Start a pynng peer, which can do more than the others."""
+        choose.require("pynng")
+        peer = PynngPeer(protocol, side, url, held=held)
+        self._started.append(peer)
+        return peer
+
+    def stop(self) -> None:
+        """Stop all of them."""
+        for peer in self._started:
+            peer.stop()
+
+
+@pytest.fixture
+def peers() -> Iterator[Peers]:
+    peers = Peers()
+    yield peers
+    peers.stop()

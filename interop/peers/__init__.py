@@ -1,0 +1,1 @@
+"""The peers' drivers: each runs the real thing in a process of its own."""
