@@ -7,7 +7,6 @@ it goes, through their standard streams. Whatever happens to it, their input end
 from __future__ import annotations
 
 import asyncio
-import importlib.metadata
 import signal
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
+from nnqpy.cli import nng
 from nnqpy.cli.display import Display, rows
 from nnqpy.cli.job import Report
 
@@ -85,7 +85,7 @@ class _Demo:
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
-        self._nng = nng_version() if plan.workers > 1 else None
+        self._nng = nng.version() if plan.workers > 1 else None
         self._display = Display()
         self._stopped_by: signal.Signals | None = None
         self._ventilator: _Child | None = None
@@ -300,16 +300,6 @@ class _Crew:
             for child in self._children:
                 if child.process.returncode is None:
                     child.process.kill()
-
-
-def nng_version() -> str | None:
-    """Return what the nng peer is, as ``"nng 1.11.0, pynng 0.9.0"``, or None where pynng cannot be used."""
-    try:
-        import pynng
-    except ImportError:
-        return None
-    version: bytes = pynng.ffi.string(pynng.lib.nng_version())
-    return f"nng {version.decode()}, pynng {importlib.metadata.version('pynng')}"
 
 
 def _address(transport: str, place: Path, name: str) -> str:

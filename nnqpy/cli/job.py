@@ -43,8 +43,8 @@ class Tally:
     doubled: int = 0
     damaged: int = 0
     flooded_at: int = 0
-    shares: dict[int, int] = field(default_factory=dict)
-    ages: list[float] = field(default_factory=list)
+    shares: dict[int, int] = field(default_factory=dict[int, int])
+    ages: list[float] = field(default_factory=list[float])
     _seen: bytearray = field(default_factory=bytearray)
 
     def count(self, jobs: list[bytes], now: int) -> None:

@@ -16,6 +16,7 @@ from itertools import islice
 
 from nnqpy import Closed, Pull, Push, TimedOut
 from nnqpy.cli.job import HEAD, NOBODY, Tally, filling, stamped
+from nnqpy.cli.nng import Relay
 
 BATCH = 256
 PACED_EVERY = 0.001  # seconds
@@ -139,13 +140,12 @@ def worker(orders: Orders, number: int, source: str, goal: str) -> None:
 
 def nng_worker(orders: Orders, number: int, source: str, goal: str) -> None:
     """Do as `worker` does, with nng's own library: a real peer."""
-    import pynng
-
-    with pynng.Pull0(dial=source, recv_timeout=100) as jobs, pynng.Push0(dial=goal) as results:
+    relay = Relay(source, goal)
+    with relay.jobs as jobs, relay.results as results:
         while not orders.end.is_set():
             try:
                 job = jobs.recv()
-            except pynng.Timeout:
+            except relay.Timeout:
                 continue
             results.send(stamped(job, number))
 

@@ -45,7 +45,12 @@ def test_a_wrong_command_line_is_explained(
 def test_bench_gets_its_words_untouched(monkeypatch: pytest.MonkeyPatch) -> None:
     """The bench has a command line of its own."""
     given: list[list[str]] = []
-    monkeypatch.setattr(nnqpy.bench, "main", lambda words: given.append(words) or 3)
+
+    def bench(words: list[str]) -> int:
+        given.append(words)
+        return 3
+
+    monkeypatch.setattr(nnqpy.bench, "main", bench)
 
     code = main(["bench", "--help", "-x"])
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from nnqpy.cli import demo as demo_module
-from nnqpy.cli.demo import Plan, demo, nng_version
+from nnqpy.cli import nng
+from nnqpy.cli.demo import Plan, demo
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -74,7 +75,7 @@ def test_one_of_the_workers_is_a_real_nng_peer() -> None:
     """The table names it with its version, and it had a share of the jobs."""
     report = run("--messages", "5000", "--workers", "2", "--transport", "tcp")
 
-    version = nng_version()
+    version = nng.version()
     assert version is not None
     share = re.search(rf"^worker 2 \({re.escape(version)}\) +([\d,]+)$", report.stdout, re.MULTILINE)
     assert share is not None, report.stdout
@@ -148,7 +149,11 @@ def test_a_process_that_fails_fails_the_demo(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """It says which one, does not hang, and its own traceback is on the error stream."""
-    monkeypatch.setattr(demo_module, "_address", lambda *_: "bogus://nowhere")
+
+    def nowhere(*_: object) -> str:
+        return "bogus://nowhere"
+
+    monkeypatch.setattr(demo_module, "_address", nowhere)
 
     code = demo(Plan(transports=("tcp",), workers=1, messages=10, size=64))
 
