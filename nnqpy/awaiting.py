@@ -16,6 +16,7 @@ from nnqpy.errors import Closed, TimedOut
 from nnqpy.events import DrainReport, Event, SocketClosed
 from nnqpy.message import frozen
 from nnqpy.options import check_seconds
+from nnqpy.waiting import Spinner
 
 if TYPE_CHECKING:
     from collections import deque
@@ -231,9 +232,7 @@ class TaskSocket(BaseSocket):
         into = turns.into
         if into.take():
             try:
-                turns.poll_in(0)
-                if turns.ready_in or turns.core.lost_in:
-                    turns.fill()
+                turns.fill()
             finally:
                 into.give()
         into.wake(len(turns.core.inbox))
@@ -411,6 +410,8 @@ class TaskReceiving(TaskSocket):
         if into.take():
             try:
                 turns.fill()
+                if not inbox and self._spinner.worth_it():
+                    self._spinner.spin()
             finally:
                 into.give()
             if inbox:
@@ -426,6 +427,13 @@ class TaskReceiving(TaskSocket):
         return True
 
     _greed = 0
+
+    @property
+    def _spinner(self) -> Spinner:
+        spinner: Spinner | None = self.__dict__.get("_spinner_")
+        if spinner is None:
+            spinner = self.__dict__["_spinner_"] = Spinner(self._turns)
+        return spinner
 
     def recv_nowait(self) -> bytes:
         """Take one message if one is there.

@@ -344,7 +344,7 @@ class Turns:
     def pump(self) -> None:
         """Out-turn held: write as much as the peers take, and say when to look again."""
         core = self.core
-        if self.blocked:
+        if self.ready_out or (self.blocked and self._by_fd):
             self.poll_out(0)
         core.pump()
         self._wrote = monotonic()
@@ -473,7 +473,7 @@ class Turns:
         core = self.core
         if core.lost_out:
             self.bury_out()
-        if self.blocked or self.ready_out:
+        if self.ready_out or (self.blocked and self._by_fd):
             self.poll_out(0)
         core.pump()
         self._wrote = monotonic()
@@ -506,7 +506,7 @@ class Turns:
         ready = self.ready_in
         if ready:
             share = max(room // len(ready), BATCH)
-            for _ in range(len(ready)):
+            while ready:
                 peer = ready[0]
                 if not peer.gone:
                     moved |= peer.read(min(share, room))
@@ -523,7 +523,7 @@ class Turns:
                 moved |= only.read(room)
                 if only.stuffed:
                     ready.append(only)
-        else:
+        elif self._by_fd or into.bell.rung:
             moved |= self.poll_in(0)
         return moved
 

@@ -105,17 +105,54 @@ def wait_out(turns: Turns, ready: Callable[[], bool], deadline: float | None) ->
         stand_in_line(out, lambda: not out.lock.locked(), deadline)
 
 
+class Spinner:
+    """When and how long to look again and again for an answer before waiting for it; one a socket."""
+
+    __slots__ = ("_delivered", "_failures", "_skip", "_turns")
+
+    def __init__(self, turns: Turns) -> None:
+        self._turns = turns
+        self._delivered = 0
+        self._failures = 0
+        self._skip = 0
+
+    def worth_it(self) -> bool:
+        """Whether to spin: we sent since the last time, a second processor is there, and spinning paid of late."""
+        delivered, self._delivered = self._delivered, self._turns.core.delivered
+        if delivered == self._delivered or CPUS == 1 or not self._turns.spinnable:
+            return False
+        if self._skip:
+            self._skip -= 1
+            return False
+        return True
+
+    def spin(self) -> None:
+        """In-turn held: look until there is a message, for a bounded time.
+
+        Each failure in a row doubles the waits that go without.
+        """
+        turns = self._turns
+        inbox = turns.core.inbox
+        until = monotonic() + SPIN
+        while monotonic() < until:
+            turns.fill()
+            if inbox:
+                self._failures = 0
+                return
+            os.sched_yield()  # the other end may have been woken on this very processor
+        self._failures = min(self._failures + 1, SKIP_MAX)
+        self._skip = (1 << self._failures) - 2
+
+
 class Reader:
     """How the threads of one socket wait for messages: one leads, the others stand in line."""
 
-    __slots__ = ("_delivered", "_failures", "_into", "_skip", "_turns")
+    __slots__ = ("_into", "_spinner", "_turns")
 
     def __init__(self, turns: Turns) -> None:
         self._turns = turns
         self._into = turns.into
-        self._delivered = 0
-        self._failures = 0
-        self._skip = 0
+        self._spinner = Spinner(turns)
 
     def wait(self, deadline: float | None) -> bool:
         """Wait until the inbox has something or the socket is closed; False when the time is over first."""
@@ -124,8 +161,8 @@ class Reader:
         if into.take():
             try:
                 turns.fill()
-                if not inbox and self._expects_answer():
-                    self._look_closely()
+                if not inbox and self._spinner.worth_it():
+                    self._spinner.spin()
                 while not inbox:
                     turns.check_open()
                     if deadline is not None and monotonic() >= deadline:
@@ -148,27 +185,3 @@ class Reader:
             return bool(inbox)
         stand_in_line(into, lambda: bool(inbox) or not into.lock.locked(), deadline)
         return True
-
-    def _expects_answer(self) -> bool:
-        """Whether to spin: we sent since the last time, a second processor is there, and spinning paid of late."""
-        delivered, self._delivered = self._delivered, self._turns.core.delivered
-        if delivered == self._delivered or CPUS == 1 or not self._turns.spinnable:
-            return False
-        if self._skip:
-            self._skip -= 1
-            return False
-        return True
-
-    def _look_closely(self) -> None:
-        """Look again and again, for a bounded time; each failure in a row doubles the waits that go without."""
-        turns = self._turns
-        inbox = turns.core.inbox
-        until = monotonic() + SPIN
-        while monotonic() < until:
-            turns.fill()
-            if inbox:
-                self._failures = 0
-                return
-            os.sched_yield()  # the other end may have been woken on this very processor
-        self._failures = min(self._failures + 1, SKIP_MAX)
-        self._skip = (1 << self._failures) - 2

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from nnqpy.turns import Turns
 
 _ONE: Final = ((),)
+PLENTY: Final = 4
+"""A full pipe takes messages again when it is down to 1/PLENTY of its mark: a thread is not woken for crumbs."""
 
 
 class InprocPeer:
@@ -72,8 +74,8 @@ class InprocPeer:
         self.direction = direction
         self.protocol = protocol
         self._turns = turns
-        self._pipe: deque[Sequence[bytes]] = deque()
-        self._arrived: list[Sequence[bytes]] = []
+        self._pipe: deque[tuple[Sequence[bytes], int]] = deque()
+        self._arrived: list[tuple[Sequence[bytes], int]] = []
         self._place = 0
         self._offered = 0
         self._ended = False
@@ -89,22 +91,20 @@ class InprocPeer:
         self.record = record = []
         other = self.other
         room = self._limit - (self.sent - other.received)
-        if room <= 0 or other.gone:
-            offer: Sequence[bytes] = ()
-        elif room < len(bodies):
-            offer = bodies[:room]
-        else:
-            offer = bodies
-        self._offered = len(offer)
-        if offer:
-            # Two threads share the list from now on; neither changes it.
-            record.extend(map(other._pipe.append, (offer,)))
-            other.alert()
-        if len(offer) < len(bodies):
+        if other.gone:
+            room = 0
+        if room < len(bodies):
+            bodies = bodies[: max(room, 0)]
+            size = sum(map(len, bodies))
             self.full = True
             self._turns.blocked.add(self.id)
-            if self.sent + len(offer) - other.received <= self._limit // 2:
-                other.make_room()  # it was emptied in the meantime, and may not have seen us full
+        self._offered = len(bodies)
+        if bodies:
+            # Two threads share the list from now on; neither changes it.
+            record.extend(map(other._pipe.append, ((bodies, size),)))
+            other.alert()
+        if self.full and self.sent + len(bodies) - other.received <= self._limit // PLENTY:
+            other.make_room()  # it was emptied in the meantime, and may not have seen us full
 
     def taken(self, bodies: Sequence[bytes]) -> tuple[int, int]:
         """Read the record: messages are taken whole or not at all."""
@@ -130,7 +130,7 @@ class InprocPeer:
     def make_room(self) -> None:
         """Tell the other side, if it waits for room and there is plenty again."""
         other = self.other
-        if other.full and other.sent - self.received <= self._turns.core.options.recv_hwm // 2:
+        if other.full and other.sent - self.received <= self._turns.core.options.recv_hwm // PLENTY:
             other._turns.ready_out.append(other)
             if other._turns.out.parked or other._turns.out.watched:
                 other._turns.out.alert()
@@ -150,17 +150,18 @@ class InprocPeer:
                 elif self._ended:
                     self._turns.lose(self, Reason.EOF, "the peer closed the connection")
                 return False
-        batch = arrived[0]
+        batch, size = arrived[0]
         start = self._place
-        out = list(batch[start : start + limit])
-        size = sum(map(len, out))
         most = self._turns.recv_max
-        if 0 <= most and size > most:
+        out = list(batch[start : start + limit])
+        if len(out) < len(batch):
+            size = sum(map(len, out))
+        if 0 <= most < size:
             out = self._up_to(out, most)
             size = sum(map(len, out))
         core = self._turns.core
         place = start + len(out)
-        rest: list[Sequence[bytes]] = [] if place >= len(batch) else arrived
+        rest: list[tuple[Sequence[bytes], int]] = [] if place >= len(batch) else arrived
         if not rest:
             place = 0
         bodies = iter(core.deliver(self, out))
