@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable
     from types import TracebackType
 
-    from nnqpy.endpoint import InprocDialer, StreamDialer
+    from nnqpy.endpoint import AnyDialer
     from nnqpy.events import PeerInfo
     from nnqpy.message import Body
     from nnqpy.turns import Turn, Waiter
@@ -109,7 +109,7 @@ class TaskSocket(BaseSocket):
 
     # --- endpoints and peers -------------------------------------------------------------------------------
 
-    def connect(self, url: str) -> StreamDialer | InprocDialer:
+    def connect(self, url: str) -> AnyDialer:
         """Keep a connection to `url`: dialled in the background, again and again, until the handle is closed.
 
         Raises:
@@ -118,7 +118,7 @@ class TaskSocket(BaseSocket):
         """
         return self._ends.dial(url)
 
-    async def connect_wait(self, url: str, *, timeout: float | None = None) -> StreamDialer | InprocDialer:
+    async def connect_wait(self, url: str, *, timeout: float | None = None) -> AnyDialer:
         """Like `connect`, and return when the connection is attached.
 
         Raises:

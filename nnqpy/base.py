@@ -10,7 +10,7 @@ import weakref
 from collections import deque
 from itertools import islice, repeat, starmap
 from time import monotonic
-from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Self, TypeVar
 
 from nnqpy import reactor
 from nnqpy.endpoint import dial, listen
@@ -24,7 +24,7 @@ from nnqpy.waiting import wait_out
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from nnqpy.endpoint import InprocDialer, InprocListener, Listener, StreamDialer, StreamListener
+    from nnqpy.endpoint import AnyDialer, Listener
     from nnqpy.events import PeerInfo, Stats
     from nnqpy.message import Body
     from nnqpy.routing.core import SocketCore
@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 EVENTS_MAX = 1000
 """Events that a slow reader of `events` may be behind; then the oldest are lost, and it is told how many."""
 
-End = TypeVar("End", "StreamListener", "InprocListener", "StreamDialer", "InprocDialer")
+End = TypeVar("End", bound="Listener | AnyDialer")
 
 
 class EventLog:
@@ -69,7 +69,7 @@ class Ends:
     def __init__(self, turns: Turns, on_event: Callable[[Event], None] | None) -> None:
         self.turns = turns
         self.listeners: list[Listener] = []
-        self.dialers: list[StreamDialer | InprocDialer] = []
+        self.dialers: list[AnyDialer] = []
         self.logs: list[EventLog] = []
         self._on_event = on_event
         self._lock = threading.Lock()
@@ -83,13 +83,13 @@ class Ends:
         listener = listen(self.turns, url)
         return self._keep(self.listeners, listener)
 
-    def dial(self, url: str) -> StreamDialer | InprocDialer:
+    def dial(self, url: str) -> AnyDialer:
         """Open a dialer."""
         self.turns.check_open()
         dialer = dial(self.turns, url)
         return self._keep(self.dialers, dialer)
 
-    def _keep(self, ends: list[Any], end: End) -> End:  # a list of one of the kinds
+    def _keep(self, ends: list[End], end: End) -> End:
         with self._lock:
             ends[:] = [one for one in ends if not one.closed]
             ends.append(end)

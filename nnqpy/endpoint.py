@@ -77,18 +77,21 @@ class Endpoint:
             async with asyncio.timeout_at(deadline):
                 protocol = await self._exchange(sock)
         except ProtocolError as error:
-            return self._failed(sock, remote, error.reason, error.detail)
+            self._failed(sock, remote, error.reason, error.detail)
+            return None
         except TimeoutError:
             detail = f"no whole greeting within {self._options.handshake_timeout} s (handshake_timeout)"
-            return self._failed(sock, remote, Reason.GREETING_TIMEOUT, detail)
+            self._failed(sock, remote, Reason.GREETING_TIMEOUT, detail)
+            return None
         except OSError as error:
-            return self._failed(sock, remote, Reason.RESET, error.strerror or str(error))
+            self._failed(sock, remote, Reason.RESET, error.strerror or str(error))
+            return None
         except BaseException:
             sock.close()
             raise
         engine = Engine(
             sock,
-            self._transport.CODEC,
+            self._transport.codec,
             self._turns,
             address=self.url,
             remote=remote,
@@ -149,8 +152,8 @@ class StreamListener(Endpoint):
             AddressError: the host has no address here.
         """
         super().__init__(turns, address)
-        self._bound: Bound = self._transport.listen(address, self._options)
-        self.address = self._bound.address  # type: ignore[assignment]  # a transport returns the kind that it took
+        self._bound: Bound = self._transport.listen(self._options)
+        self.address = self._bound.address
         self._greeting: deque[asyncio.Task[None]] = deque()
         self._throttled = False
         reactor.stray_sockets.add(self._bound.sock)
@@ -192,10 +195,8 @@ class StreamListener(Endpoint):
             sock.setblocking(False)
             reactor.stray_sockets.add(sock)
             if len(self._greeting) >= HANDSHAKES_MAX:
-                self._greeting[0].cancel(Reason.LIMIT_HANDSHAKES)
-                self._greeting.popleft()
-            task = self._janitor.loop.create_task(self._welcome(sock))
-            self._greeting.append(task)
+                self._greeting.popleft().cancel(Reason.LIMIT_HANDSHAKES)
+            self._greeting.append(self._janitor.loop.create_task(self._welcome(sock)))
 
     def _throttle(self, error: OSError) -> None:
         loop = self._janitor.loop
@@ -287,7 +288,7 @@ class StreamDialer(Dialer, Endpoint):
         deadline = self._janitor.loop.time() + self._options.handshake_timeout
         try:
             async with asyncio.timeout_at(deadline):
-                sock = await self._transport.dial(self.address, self._options)
+                sock = await self._transport.dial(self._options)
         except OSError as error:
             if isinstance(error, TimeoutError) and error.errno is None:
                 error = OSError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
@@ -409,6 +410,7 @@ _listeners: dict[str, InprocListener] = {}
 _waiting: dict[str, list[InprocDialer]] = {}
 
 Listener = StreamListener | InprocListener
+AnyDialer = StreamDialer | InprocDialer
 
 
 def listen(turns: Turns, url: str) -> Listener:
@@ -419,7 +421,7 @@ def listen(turns: Turns, url: str) -> Listener:
     return StreamListener(turns, address)
 
 
-def dial(turns: Turns, url: str) -> StreamDialer | InprocDialer:
+def dial(turns: Turns, url: str) -> AnyDialer:
     """Make a dialer of the URL's scheme; it returns at once and dials in the background.
 
     Raises:

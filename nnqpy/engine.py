@@ -152,7 +152,8 @@ class Engine:
 
     def push(self, bodies: Sequence[bytes], size: int) -> None:
         """Offer messages, `size` bytes of bodies in all, to the kernel, once; what it took stands in `record`."""
-        self.record = record = []
+        record: list[int] = []
+        self.record = record
         codec, number = self._codec, len(bodies)
         self._offer = offer = size + number * codec.header_size
         try:

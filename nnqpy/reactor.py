@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from nnqpy.engine import Engine
-    from nnqpy.turns import EnginePeer
+    from nnqpy.routing.core import Peer
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ class Janitor:
         self._idle = 0
         self._switch_before = 0.0
         self._hang_ups = select.epoll()
-        self._watched: dict[int, tuple[Turns, EnginePeer]] = {}
+        self._watched: dict[int, tuple[Turns, Peer]] = {}
         self._leaving: set[socket.socket] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopping = False
@@ -148,7 +148,7 @@ class Janitor:
 
     # --- connections ---------------------------------------------------------------------------------------
 
-    def watch(self, turns: Turns, engine: EnginePeer) -> None:
+    def watch(self, turns: Turns, engine: Peer) -> None:
         """Notice when an engine's other end hangs up; from any thread."""
         self._watched[engine.fd] = (turns, engine)
         self._hang_ups.register(engine.fd, HANG_UP if turns.core.receives else STRAY)
@@ -182,7 +182,7 @@ class Janitor:
             if watched is not None:
                 self._look_at(*watched)
 
-    def _look_at(self, turns: Turns, engine: EnginePeer) -> None:
+    def _look_at(self, turns: Turns, engine: Peer) -> None:
         try:
             seen = turns.hung_up(engine)
         except Exception:  # as in _tend

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from types import TracebackType
 
-    from nnqpy.endpoint import InprocDialer, StreamDialer
+    from nnqpy.endpoint import AnyDialer
     from nnqpy.events import DrainReport, PeerInfo
     from nnqpy.message import Body
     from nnqpy.turns import Turns
@@ -95,7 +95,7 @@ class Events:
 class Socket(BaseSocket):
     """What all blocking sockets have."""
 
-    def connect(self, url: str, *, wait: bool = False, timeout: float | None = None) -> StreamDialer | InprocDialer:
+    def connect(self, url: str, *, wait: bool = False, timeout: float | None = None) -> AnyDialer:
         """Keep a connection to `url`: dialled in the background, again and again, until the handle is closed.
 
         Args:

@@ -73,31 +73,6 @@ class Verdict(Enum):
     """Messages wait for a first peer, whose attaching makes a new promise."""
 
 
-class EnginePeer(Protocol):
-    """A `routing.core.Peer` with the part that the turns use."""
-
-    id: int
-    fd: int
-    gone: bool
-    full: bool
-    stuffed: bool
-    heavy: bool
-    """Its messages are large."""
-    on_gone: Callable[[], None] | None
-
-    def read(self, limit: int) -> bool:
-        """Read once and deliver at most `limit` messages; False when there was nothing."""
-
-    def drop_stray(self) -> None:
-        """Read and drop what should not have been sent."""
-
-    def finish(self) -> None:
-        """Say that nothing more comes."""
-
-    def forget(self) -> None:
-        """In a forked child: let the descriptor go silently."""
-
-
 _NO_WAIT: Final = (False,)
 
 
@@ -169,33 +144,33 @@ class Turns:
         self.promised = False
         self.blocked: set[int] = set()
         """Ids of the peers whose kernel buffer is full."""
-        self.ready_in: deque[EnginePeer] = deque()
+        self.ready_in: deque[Peer] = deque()
         """Peers with something to read that no descriptor tells of."""
-        self.ready_out: deque[EnginePeer] = deque()
+        self.ready_out: deque[Peer] = deque()
         """Peers with room again that no descriptor tells of."""
-        self.hung: deque[EnginePeer] = deque()
+        self.hung: deque[Peer] = deque()
         """Peers whose other end is gone, of which no descriptor tells."""
         self.watchers: deque[Waiter] = deque()
         """Those who wait for peers to come or go."""
         self._janitor = janitor
-        self._by_fd: dict[int, EnginePeer] = {}
-        self._only: EnginePeer | None = None
+        self._by_fd: dict[int, Peer] = {}
+        self._only: Peer | None = None
         """The one peer with a descriptor, while there is just one: it is read without asking the poller."""
         self._wrote = 0.0
 
     # --- peers ---------------------------------------------------------------------------------------------
 
-    def attach(self, peer: EnginePeer) -> Reason | None:
+    def attach(self, peer: Peer) -> Reason | None:
         """Take a peer that has greeted, or say why not; from any thread."""
         core = self.core
         if self.state is not State.OPEN and not (self.state is State.CLOSING and core.sends):
             return Reason.CLOSED_BY_US
-        refused = core.attach(peer)  # type: ignore[arg-type]  # an EnginePeer is a Peer too: see engine.py
+        refused = core.attach(peer)
         if refused is not None:
             return refused
         if peer.fd >= 0:
             self._know(peer.fd, peer)
-        core.emit(PeerAdded(peer.info()))  # type: ignore[attr-defined]  # likewise
+        core.emit(PeerAdded(peer.info()))
         if core.receives and peer.fd >= 0:
             self.into.poller.add(peer.fd, READABLE)
         if peer.stuffed:
@@ -205,7 +180,7 @@ class Turns:
         self.notify()
         return None
 
-    def _know(self, fd: int, peer: EnginePeer | None) -> None:
+    def _know(self, fd: int, peer: Peer | None) -> None:
         """Note whose a descriptor is; None: nobody's any more."""
         with self.core.lock:
             by_fd = self._by_fd
@@ -219,9 +194,8 @@ class Turns:
         """Give a peer up; from any thread."""
         if not self.core.lose(peer, reason, detail, gently=gently):
             return
-        gone: EnginePeer = peer  # type: ignore[assignment]  # a Peer here is an EnginePeer too
-        if gone.on_gone is not None:
-            gone.on_gone()
+        if peer.on_gone is not None:
+            peer.on_gone()
         self.attend()
         self.notify()
 
@@ -370,18 +344,17 @@ class Turns:
         if core.lost_out:
             self.bury_out()
 
-    def _roomy(self, peer: EnginePeer) -> None:
+    def _roomy(self, peer: Peer) -> None:
         peer.full = False
         self.blocked.discard(peer.id)
-        self.core.writable(peer)  # type: ignore[arg-type]  # an EnginePeer is a Peer too
+        self.core.writable(peer)
 
     def bury_out(self) -> None:
         """Out-turn held: let go of the dead."""
         for peer in tuple(self.core.lost_out):
             self.blocked.discard(peer.id)
-            fd: int = peer.fd  # type: ignore[attr-defined]  # a Peer here is an EnginePeer too
-            if fd >= 0:
-                self.out.poller.discard(fd)
+            if peer.fd >= 0:
+                self.out.poller.discard(peer.fd)
         self.core.pump()
 
     def _promise(self, look: int) -> None:
@@ -555,15 +528,14 @@ class Turns:
         lost = self.core.lost_in
         while lost:
             peer = lost[0]
-            fd: int = peer.fd  # type: ignore[attr-defined]  # a Peer here is an EnginePeer too
-            if fd >= 0:
-                self.into.poller.discard(fd)
-                if self._by_fd.get(fd) is peer:
-                    self._know(fd, None)
+            if peer.fd >= 0:
+                self.into.poller.discard(peer.fd)
+                if self._by_fd.get(peer.fd) is peer:
+                    self._know(peer.fd, None)
             peer.release_in()
             lost.popleft()
 
-    def hung_up(self, peer: EnginePeer) -> bool:
+    def hung_up(self, peer: Peer) -> bool:
         """Look at a connection whose other end is gone and that nobody may be reading; False: try again later."""
         if peer.gone or self.state is State.FORKED:
             return True
@@ -665,7 +637,7 @@ class Turns:
         core.inbox.clear()
         core.staged = iter(())
         for peer in (*core.peers.values(), *core.lost_in, *core.lost_out):
-            peer.forget()  # type: ignore[attr-defined]  # a Peer here is an EnginePeer too
+            peer.forget()
         for turn in (self.into, self.out):
             turn.lock = threading.Lock()
             turn.line.clear()

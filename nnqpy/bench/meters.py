@@ -6,12 +6,13 @@ import os
 import resource
 from math import ceil
 from pathlib import Path
+from time import perf_counter
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["ProcessorTime", "percentile", "raise_descriptor_limit", "resident_bytes"]
+__all__ = ["ForeignLoad", "ProcessorTime", "percentile", "raise_descriptor_limit", "resident_bytes"]
 
 
 class ProcessorTime:
@@ -30,6 +31,36 @@ class ProcessorTime:
 def _spent() -> float:
     usage = resource.getrusage(resource.RUSAGE_SELF)
     return usage.ru_utime + usage.ru_stime
+
+
+class ForeignLoad:
+    """The part of the machine's processors that others used since the meter was made.
+
+    Others are all processes but this one and its children, and whoever shares the hardware ("steal"). Interrupts
+    are left out: loopback traffic is handled in them, and it is ours.
+    """
+
+    __slots__ = ("_began", "_busy", "_ours")
+
+    def __init__(self) -> None:
+        self._began, self._busy, self._ours = perf_counter(), _machine_spent(), _family_spent()
+
+    def share(self) -> float:
+        """0.0 to 1.0 of all processors; children count as ours once they have been waited for."""
+        elapsed = perf_counter() - self._began
+        foreign = _machine_spent() - self._busy - (_family_spent() - self._ours)
+        return min(1.0, max(0.0, foreign / elapsed / (os.cpu_count() or 1)))
+
+
+def _machine_spent() -> float:
+    # /proc/stat, proc(5): cpu user nice system idle iowait irq softirq steal ..., in ticks
+    user, nice, system, _, _, _, _, steal = map(int, Path("/proc/stat").read_bytes().split(maxsplit=9)[1:9])
+    return (user + nice + system + steal) / os.sysconf("SC_CLK_TCK")
+
+
+def _family_spent() -> float:
+    both = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(usage.ru_utime + usage.ru_stime for usage in both)
 
 
 def percentile(ordered: Sequence[int], share: float) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from itertools import groupby
+from statistics import median
 from typing import TYPE_CHECKING
 
 from nnqpy.bench.cells import GROUPS
@@ -63,7 +64,7 @@ def as_text(results: Results, about: Circumstances) -> str:
             for row in table
         ]
         parts.append("\n".join([f"{group}: {GROUPS[group]}", *lines]))
-    parts.append(_EXPLANATION.format(base=_base(results)))
+    parts.append(_EXPLANATION.format(base=_base(results)) + _foreign(results))
     parts += _remarks(results)
     verdicts = judge(results)
     if verdicts:
@@ -75,7 +76,11 @@ def as_text(results: Results, about: Circumstances) -> str:
 
 def as_markdown(results: Results, about: Circumstances) -> str:
     """The report for the documentation: tables under headings, with the command that made them."""
-    parts = [f"```\n{about.command}\n```", _head(about, skip_command=True), _EXPLANATION.format(base=_base(results))]
+    parts = [
+        f"```\n{about.command}\n```",
+        _head(about, skip_command=True),
+        _EXPLANATION.format(base=_base(results)) + _foreign(results),
+    ]
     for group, table in _tables(results):
         rows = [f"| {' | '.join(row)} |" for row in table]
         rule = "|---|" + "---:|" * (len(table[0]) - 1)
@@ -141,6 +146,13 @@ def _head(about: Circumstances, *, skip_command: bool = False) -> str:
     if about.missing:
         lines.append(f"not installed: {', '.join(about.missing)}")
     return "\n".join(lines)
+
+
+def _foreign(results: Results) -> str:
+    load = results.foreign_load()
+    if not load:
+        return ""
+    return f" Other programs used {median(load):.0%} of the processors in the median sample, {load[-1]:.0%} in the busiest."
 
 
 def _remarks(results: Results) -> list[str]:

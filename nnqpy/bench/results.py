@@ -82,6 +82,12 @@ class Results:
         """Messages that were sent and never came, over all rounds."""
         return int(sum(sample.values.get("lost", 0) for sample in self.of(cell, library)))
 
+    def foreign_load(self) -> Sequence[float]:
+        """The part of the processors that others used, sample by sample, ascending."""
+        return sorted(
+            one.values["foreign"] for all_ in self.samples.values() for one in all_ if "foreign" in one.values
+        )
+
     def troubles(self, cell: str, library: str) -> Sequence[str]:
         """What went wrong, each kind once."""
         return sorted({sample.trouble for sample in self.of(cell, library) if sample.trouble})

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nnqpy.bench.acts import ACTS
+from nnqpy.bench.meters import ForeignLoad
 from nnqpy.bench.results import Sample
 from nnqpy.bench.stage import Stage, StageError
 
@@ -45,7 +46,8 @@ async def run(results: Results, libraries: Sequence[Entry], scale: Scale, tell: 
 
 
 async def sample(cell: Cell, library: Entry, scale: Scale) -> Sample:
-    """Measure once; trouble is a sample, too."""
+    """Measure once; trouble is a sample, too. Each tells under "foreign" how busy others kept the machine meanwhile."""
+    others = ForeignLoad()
     seconds = scale.seconds * cell.stretch
     limit = _START + 4 * seconds + _CONNECT * cell.peers
     async with Stage(
@@ -56,4 +58,5 @@ async def sample(cell: Cell, library: Entry, scale: Scale) -> Sample:
             note = await stage.curtain()
         except StageError as trouble:
             return Sample({}, trouble.kind, await stage.complaints())
-        return Sample(values, note, await stage.complaints() if note else "")
+        detail = await stage.complaints() if note else ""
+    return Sample({**values, "foreign": others.share()}, note, detail)

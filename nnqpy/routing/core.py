@@ -36,20 +36,35 @@ _ids = count(1)
 
 
 class Peer(Protocol):
-    """What routing may ask of a connection. `read`-side calls need the in-turn, `write`-side calls the out-turn."""
+    """One connection, as the socket's core and its turns see it (`Engine`, `InprocPeer`, and fakes in tests).
+
+    What reads needs the in-turn, what writes needs the out-turn; the rest may be called from any thread.
+    """
 
     id: int
+    fd: int
+    """The descriptor that tells when there is something to read or room to write; -1 for none."""
     gone: bool
+    on_gone: Callable[[], None] | None
+    """Told when the peer is lost, from any thread."""
+    sent: int
+    received: int
+    bytes_sent: int
+    bytes_received: int
+
     full: bool
     """The kernel takes no more for now."""
     record: list[Any]
     """What the last `push` got done: empty if nothing; only the peer reads it, in `taken`."""
     begun: bytes | None
     """The message of which some bytes were written and some not; at most one."""
-    sent: int
-    received: int
-    bytes_sent: int
-    bytes_received: int
+
+    stuffed: bool
+    """Something is here to be read that no descriptor tells of."""
+
+    @property
+    def heavy(self) -> bool:
+        """Its messages are large: they arrive in pieces, and looking for them again and again only disturbs."""
 
     def push(self, bodies: Sequence[bytes], size: int) -> None:
         """Offer messages, `size` bytes of bodies in all; what was taken stands in `record`."""
@@ -62,6 +77,12 @@ class Peer(Protocol):
 
     def push_rest(self) -> bool:
         """Go on with the begun message; True when it is through."""
+
+    def read(self, limit: int) -> bool:
+        """Read once and deliver at most `limit` messages; False when there was nothing."""
+
+    def drop_stray(self) -> None:
+        """Read and drop what should not have been sent."""
 
     def info(self) -> PeerInfo:
         """Describe the peer as it is now."""
@@ -77,6 +98,9 @@ class Peer(Protocol):
 
     def release_out(self) -> None:
         """The out-turn will not touch the peer any more; idempotent, as `release_in` is."""
+
+    def forget(self) -> None:
+        """In a forked child: let the descriptor go silently."""
 
 
 def next_id() -> int:
@@ -206,6 +230,9 @@ class SocketCore:
 
     def writable(self, peer: Peer) -> None:
         """Out-turn held: the kernel takes more from this peer again."""
+
+    def new_burst(self) -> None:
+        """The socket was quiet: what comes now is shared from scratch."""
 
     @property
     def dealing(self) -> bool:

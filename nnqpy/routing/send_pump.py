@@ -60,12 +60,15 @@ class SendPump(SocketCore):
         self._settle()
         super().pump()
         outbox, ready = self.outbox, self._ready
+        left = 0
         while outbox and ready:
             peer = ready[0]
             if peer.gone or peer.full:
                 ready.popleft()
                 continue
-            self._give(peer, self._share(len(outbox), len(ready)))
+            # `left` peers of this round have not had their share yet.
+            left = left - 1 if 1 < left <= len(ready) else len(ready)
+            self._give(peer, self._share(len(outbox), left, len(ready)))
             if len(ready) > 1:
                 ready.rotate(-1)
         if not outbox and self.big:
@@ -91,16 +94,17 @@ class SendPump(SocketCore):
         if peer not in self._ready:
             self._ready.append(peer)
 
-    def _share(self, waiting: int, ready: int) -> int:
-        """Say how many messages the next peer is dealt.
+    def _share(self, waiting: int, left: int, ready: int) -> int:
+        """Say how many messages the next peer is dealt, when `left` of the `ready` ones are still to be dealt to.
 
         An even share of what waits: forty jobs on four idle workers are ten each. In a long burst that would
         be a system call a message once there are many peers, so a peer may also be dealt a quarter of what every
         peer had in this burst so far: nobody is ever further ahead than that, and the cost stays flat.
         """
-        share = -(-waiting // ready) if ready > 1 else waiting
-        if ready > 1:
-            share = max(share, self._burst // (LEAD * ready))
+        if ready == 1:
+            share = waiting
+        else:
+            share = max(-(-waiting // left), self._burst // (LEAD * ready))
         return min(share, waiting, BATCH_MESSAGES, BATCH_BYTES // self._mean + 1)
 
     def _give(self, peer: Peer, number: int) -> None:

@@ -1,17 +1,20 @@
-"""How a scheme gets a connection: one small module each, all of the shape `Transport`.
+"""How a scheme gets a connection: one small module each, told of as a `Transport`.
 
 ``inproc`` is none of them: nothing is dialled there, two sockets of this process are joined.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Protocol
 
-from nnqpy.address import Address, IpcAddress, TcpAddress
+from nnqpy.address import IpcAddress, TcpAddress
 from nnqpy.transport import ipc, tcp
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Awaitable, Callable
 
     from nnqpy.options import Options
     from nnqpy.wire.codec import Codec
@@ -25,34 +28,38 @@ class Bound(Protocol):
     sock: socket.socket
 
     @property
-    def address(self) -> Address:
+    def address(self) -> TcpAddress | IpcAddress:
         """Where it listens, with the real port."""
+        ...
 
     def close(self) -> None:
         """Stop listening, and remove what it left in the file system if that is still its own."""
+        ...
 
 
-class Transport(Protocol):
-    """One scheme over stream sockets; the module itself is the object."""
+@dataclass(frozen=True, slots=True)
+class Transport:
+    """One scheme over stream sockets, for one address of its kind.
 
-    CODEC: Codec
+    Attributes:
+        codec: its framing.
+        listen: binds and listens in the caller's thread, or raises `OSError`.
+        dial: connects; returns a non-blocking socket, or raises `OSError`.
+        tune: sets the options of a new connection.
+        remote: says who is at the other end.
+    """
 
-    def listen(self, address: Any, options: Options) -> Bound:  # each takes the address of its own kind
-        """Bind and listen in the caller's thread."""
-
-    async def dial(self, address: Any, options: Options) -> socket.socket:
-        """Return a connected, non-blocking socket, or raise `OSError`."""
-
-    def tune(self, sock: socket.socket, options: Options) -> None:
-        """Set the options of a new connection."""
-
-    def remote(self, sock: socket.socket) -> str:
-        """Say who is at the other end."""
-
-
-TRANSPORTS: Final[dict[type, Transport]] = {TcpAddress: tcp, IpcAddress: ipc}
+    codec: Codec
+    listen: Callable[[Options], Bound]
+    dial: Callable[[Options], Awaitable[socket.socket]]
+    tune: Callable[[socket.socket, Options], None]
+    remote: Callable[[socket.socket], str]
 
 
 def transport_for(address: TcpAddress | IpcAddress) -> Transport:
-    """Return the transport of an address."""
-    return TRANSPORTS[type(address)]
+    """Return the transport of an address, bound to it."""
+    if isinstance(address, TcpAddress):
+        return Transport(
+            tcp.CODEC, partial(tcp.listen, address), partial(tcp.dial, address), tcp.tune, tcp.remote
+        )
+    return Transport(ipc.CODEC, partial(ipc.listen, address), partial(ipc.dial, address), ipc.tune, ipc.remote)

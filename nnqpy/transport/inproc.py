@@ -58,7 +58,7 @@ class InprocPeer:
     )
 
     other: InprocPeer
-    heavy = False
+    heavy = False  # a queue within the process has nothing in pieces
 
     def __init__(self, turns: Turns, address: str, direction: Literal["in", "out"], protocol: Proto) -> None:
         self.id = next_id()
@@ -88,7 +88,8 @@ class InprocPeer:
 
     def push(self, bodies: Sequence[bytes], size: int) -> None:
         """Leave as many messages in the other's pipe as it has room for."""
-        self.record = record = []
+        record: list[None] = []
+        self.record = record
         other = self.other
         room = self._limit - (self.sent - other.received)
         if other.gone:

@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Final
 from nnqpy.wire.stream import IPC as CODEC
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from nnqpy.address import IpcAddress
     from nnqpy.options import Options
 
@@ -109,9 +111,16 @@ def _bind(sock: socket.socket, address: IpcAddress) -> None:
 
 
 @contextlib.contextmanager
-def _claim(path: str):  # type: ignore[no-untyped-def]  # noqa: ANN202
-    """Keep others who would bind the same path waiting: the directory is locked, not a file that could be left behind."""
-    directory = os.open(os.path.dirname(path) or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+def _claim(path: str) -> Iterator[None]:
+    """Keep others who would bind the same path waiting: the directory is locked, no file that could be left behind.
+
+    A directory that one may write but not read cannot be locked so; there the last of two who race wins.
+    """
+    try:
+        directory = os.open(os.path.dirname(path) or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except PermissionError:
+        yield
+        return
     try:
         fcntl.flock(directory, fcntl.LOCK_EX)
         yield
