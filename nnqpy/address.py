@@ -84,18 +84,18 @@ def parse(url: str) -> Address:
         return _tcp(url, scheme, rest)
     if scheme == "inproc":
         return InprocAddress(rest)
+    try:
+        name = rest.encode("utf-8", "surrogateescape")  # as Python writes a file name that is not UTF-8
+    except UnicodeEncodeError as error:
+        raise AddressError(f"{url!r} has characters that no path and no name can hold") from error
     if scheme == "abstract":
-        return _abstract(url, unquote_to_bytes(rest))
+        return _abstract(url, unquote_to_bytes(name))
     if rest.startswith("@"):
-        return _abstract(url, rest[1:].encode())
+        return _abstract(url, name[1:])
     if "\0" in rest:
         raise AddressError(f"{url!r} has a NUL in its path; for an abstract name write ipc://@name")
-    try:
-        size = len(rest.encode("utf-8", "surrogateescape"))
-    except UnicodeEncodeError as error:
-        raise AddressError(f"{url!r} has characters that no path can hold") from error
-    if size > SUN_PATH_MAX:
-        raise AddressError(f"an ipc path has at most {SUN_PATH_MAX} bytes, not {size}: {url!r}")
+    if len(name) > SUN_PATH_MAX:
+        raise AddressError(f"an ipc path has at most {SUN_PATH_MAX} bytes, not {len(name)}: {url!r}")
     return IpcAddress(rest, None, f"ipc://{rest}")
 
 
