@@ -10,7 +10,6 @@ import pytest
 
 from nnqpy.bench.adapters import END
 from nnqpy.bench.flow import adrain, aecho, aping, apump, awarm_up, drain, echo, ping, pump, warm_up
-from nnqpy.bench.meters import percentile
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -121,9 +120,3 @@ def test_an_echo_answers_each_message_until_the_end() -> None:
     assert asyncio.run(aecho(more.asend, again.arecv)) == 1
     assert list(answers.waiting) == [b"a", b"b"]
     assert list(more.waiting) == [b"c"]
-
-
-@pytest.mark.parametrize(("share", "expected"), [(0.5, 50), (0.99, 99), (0.999, 100), (0.001, 1)])
-def test_percentiles_are_of_the_nearest_rank(share: float, expected: int) -> None:
-    """p99 of the numbers 1 to 100 is 99."""
-    assert percentile(range(1, 101), share) == expected

@@ -118,3 +118,14 @@ def test_json_keeps_every_sample_beside_medians_and_targets() -> None:
 def test_figures_are_shown_in_the_unit_that_a_person_would_choose(value: float, unit: str, text: str) -> None:
     """Three digits are enough for figures that jitter by percents."""
     assert shown(value, unit) == text
+
+
+def test_the_load_that_others_put_on_the_machine_is_told() -> None:
+    """Figures from a busy machine are read with care: the median and the worst sample are named."""
+    results = made_results({"rtt-64": {"nnqpy": {"p50": 20.0, "foreign": 0.04}}}, only=("rtt",))
+    for foreign in (0.02, 0.61):
+        results.add("rtt-64", "nnqpy", Sample({"p50": 20.0, "foreign": foreign}))
+
+    sentence = "Other programs used 4% of the processors in the median sample, 61% in the busiest."
+    assert sentence in as_text(results, made_circumstances())
+    assert sentence in as_markdown(results, made_circumstances())
