@@ -4,7 +4,7 @@
     nnq bench --only throughput,rtt --libs nnqpy,pyzmq,raw --json bench.json --plot bench.svg
 
 Libraries that are not installed are named in the report and left out. The parent process measures nothing and
-imports no library; workers are fresh interpreters (`worker`), one library each.
+imports no peer; workers are fresh interpreters (`worker`), one library each.
 """
 
 from nnqpy.bench.command import main

@@ -1,6 +1,6 @@
 """The libraries of the comparison: what each is called, how its presence is known, what it cannot do.
 
-Nothing here imports a library: presence is asked of the import system, versions of the package's metadata.
+Nothing here imports a peer: presence is asked of the import system, versions of the package's metadata.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from importlib import import_module, metadata
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
+import nnqpy
 from nnqpy.bench.crowd import Dialect
 
 if TYPE_CHECKING:
@@ -50,6 +51,8 @@ class Entry:
 
     def version(self) -> str:
         """The version of the installed package, "" where there is none to ask."""
+        if self.name == OURS:
+            return nnqpy.__version__  # a source tree has no metadata
         try:
             return metadata.version(self.distribution) if self.distribution else ""
         except metadata.PackageNotFoundError:

@@ -9,7 +9,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from nnqpy.bench.cells import GROUPS
-from nnqpy.bench.libraries import LIBRARIES, OURS
+from nnqpy.bench.libraries import LIBRARIES, OURS, RAW
 from nnqpy.bench.results import advantage
 from nnqpy.bench.targets import judge
 
@@ -45,6 +45,13 @@ class Circumstances:
     missing: Sequence[str]
 
 
+_RAW = (
+    "raw is the standard library's sockets without framing, one `sendall` a body, read into a buffer of 64 KiB "
+    "(of the body's size above that)."
+)
+
+_FOREIGN = "Other programs used {:.0%} of the processors in the median sample, {:.0%} in the busiest."
+
 _EXPLANATION = (
     "Each figure is the median over the rounds, ± half the distance from the least to the most; "
     "(2.0x) means that {base} is 2.0 times better there."
@@ -64,7 +71,7 @@ def as_text(results: Results, about: Circumstances) -> str:
             for row in table
         ]
         parts.append("\n".join([f"{group}: {GROUPS[group]}", *lines]))
-    parts.append(_EXPLANATION.format(base=_base(results)) + _foreign(results))
+    parts.append("\n".join(_explanation(results)))
     parts += _remarks(results)
     verdicts = judge(results)
     if verdicts:
@@ -79,7 +86,7 @@ def as_markdown(results: Results, about: Circumstances) -> str:
     parts = [
         f"```\n{about.command}\n```",
         _head(about, skip_command=True),
-        _EXPLANATION.format(base=_base(results)) + _foreign(results),
+        " ".join(_explanation(results)),
     ]
     for group, table in _tables(results):
         rows = [f"| {' | '.join(row)} |" for row in table]
@@ -148,11 +155,14 @@ def _head(about: Circumstances, *, skip_command: bool = False) -> str:
     return "\n".join(lines)
 
 
-def _foreign(results: Results) -> str:
-    load = results.foreign_load()
-    if not load:
-        return ""
-    return f" Other programs used {median(load):.0%} of the processors in the median sample, {load[-1]:.0%} in the busiest."
+def _explanation(results: Results) -> list[str]:
+    """How to read the entries, and with how much care."""
+    said = [_EXPLANATION.format(base=_base(results))]
+    if RAW in results.libraries:
+        said.append(_RAW)
+    if load := results.foreign_load():
+        said.append(_FOREIGN.format(median(load), load[-1]))
+    return said
 
 
 def _remarks(results: Results) -> list[str]:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["run"]
 
-_START = 8.0  # seconds that starting, connecting and finishing may take beyond the measured part
+_START = 15.0  # seconds that starting, connecting and finishing may take beyond the measured part
 _CONNECT = 0.004  # seconds a connection of a crowd may take
 
 

@@ -10,6 +10,7 @@ import asyncio
 import json
 import os
 import sys
+import sysconfig
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -22,9 +23,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Actor", "Stage", "StageError"]
 
-# The worker must import this very package, wherever this process found it.
-_PATHS = (str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", ""))
-_ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, _PATHS))}
 _GRACE = 3.0  # seconds a worker has to end by itself, beyond its own limit or after it was told to quit
 
 
@@ -138,7 +136,7 @@ class Stage:
             stdin=pipe,
             stdout=pipe,
             stderr=pipe,
-            env=_ENVIRONMENT,
+            env=_environment(),
         )
         actor = Actor(task, process)
         self._actors.append(actor)
@@ -164,3 +162,12 @@ class Stage:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._end()
+
+
+def _environment() -> dict[str, str]:
+    """Let the worker import this very package: a source tree is named to it, an installed one it finds by itself."""
+    root = str(Path(__file__).parents[2])
+    if root in (sysconfig.get_path("purelib"), sysconfig.get_path("platlib")):
+        return dict(os.environ)
+    paths = filter(None, (root, os.environ.get("PYTHONPATH")))
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}

@@ -1,7 +1,7 @@
 """Adapters: one module a library, each the same few verbs over that library as its own docs advise.
 
-An adapter imports its library when it is made, never before: the parent process imports no library at
-all, and a worker imports exactly one. What an `Endpoint` holds are the library's own bound methods
+An adapter imports its library when it is made, never before: the parent process imports no peer at all,
+and a worker exactly one. What an `Endpoint` holds are the library's own bound methods
 wherever they fit, so that the measured loop calls the library and nothing of ours.
 """
 
