@@ -156,24 +156,32 @@ class StreamListener(Endpoint):
         self.address = self._bound.address
         self._greeting: deque[asyncio.Task[None]] = deque()
         self._throttled = False
+        self._closing = threading.Lock()
         reactor.stray_sockets.add(self._bound.sock)
         self._core.emit(Listening(self.url))
         self._janitor.call(self._watch)
 
     def close(self) -> None:
-        """Accept no more; peers that are attached stay. From any thread, as often as one likes."""
-        if not self.closed:
+        """Accept no more; peers that are attached stay. From any thread, as often as one likes.
+
+        The address is free when this returns.
+        """
+        with self._closing:
+            if self.closed:
+                return
             self.closed = True
-            self._janitor.call(self._stop)
+            self._bound.leave()
+            # The loop watches the number, so that is not given back yet: something harmless takes its place.
+            os.dup2(self._janitor.fileno(), self._bound.sock.fileno(), inheritable=False)
+        self._janitor.call(self._stop)
 
     def _watch(self) -> None:
         if not self.closed:
             self._janitor.loop.add_reader(self._bound.sock.fileno(), self._accept)
 
     def _stop(self) -> None:
-        if self._bound.sock.fileno() >= 0:
-            self._janitor.loop.remove_reader(self._bound.sock.fileno())
-            self._bound.close()
+        self._janitor.loop.remove_reader(self._bound.sock.fileno())
+        self._bound.sock.close()
         for task in tuple(self._greeting):
             task.cancel()
         self._core.emit(ListenerClosed(self.url, "closed by us"))

@@ -68,6 +68,10 @@ class Janitor:
 
     # --- from any thread -----------------------------------------------------------------------------------
 
+    def fileno(self) -> int:
+        """Return a descriptor that is open as long as the janitor, and is no socket."""
+        return self._hang_ups.fileno()
+
     def call(self, function: Callable[[], object]) -> None:
         """Have `function` called in the loop soon; from any thread."""
         with contextlib.suppress(RuntimeError):  # the loop is closed: the interpreter is going down

@@ -32,8 +32,8 @@ class Bound(Protocol):
         """Where it listens, with the real port."""
         ...
 
-    def close(self) -> None:
-        """Stop listening, and remove what it left in the file system if that is still its own."""
+    def leave(self) -> None:
+        """Remove what it left in the file system, if that is still its own; `sock` is for the owner to close."""
         ...
 
 

@@ -37,12 +37,11 @@ class Bound:
         self.address = address
         self._inode = _inode(address.path) if address.path is not None else None
 
-    def close(self) -> None:
-        """Stop listening and remove the socket file, if it is still the one that we made."""
+    def leave(self) -> None:
+        """Remove the socket file, if it is still the one that we made."""
         if self._inode is not None and self.address.path is not None and _inode(self.address.path) == self._inode:
             with contextlib.suppress(OSError):
                 os.unlink(self.address.path)
-        self.sock.close()
 
 
 def listen(address: IpcAddress, options: Options) -> Bound:

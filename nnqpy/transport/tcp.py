@@ -30,9 +30,8 @@ class Bound:
         self.sock = sock
         self.address = address
 
-    def close(self) -> None:
-        """Stop listening."""
-        self.sock.close()
+    def leave(self) -> None:
+        """Nothing to remove."""
 
 
 def listen(address: TcpAddress, options: Options) -> Bound:
