@@ -65,7 +65,7 @@ class InprocAddress:
 Address = TcpAddress | IpcAddress | InprocAddress
 
 
-def parse(url: str) -> Address:
+def parse(url: object) -> Address:
     """Read a URL.
 
     Raises:

@@ -7,7 +7,6 @@ loop's turn, or when a batch is full, or before the task waits for an answer.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -17,6 +16,7 @@ from nnqpy.patterns.pair import PairCore
 from nnqpy.patterns.pipeline import PullCore, PushCore
 
 if TYPE_CHECKING:
+    from collections import deque
     from collections.abc import Callable
 
     from nnqpy.turns import Turn, Waiter
@@ -35,7 +35,7 @@ class _TaskWaiter:
 
     def wake(self) -> None:
         """End the wait."""
-        if asyncio._get_running_loop() is self._loop:
+        if asyncio._get_running_loop() is self._loop:  # noqa: SLF001  # exported, for libraries
             self._settle(True)
             return
         try:
@@ -43,7 +43,7 @@ class _TaskWaiter:
         except RuntimeError:
             pass  # the loop is closed, and the task with it
 
-    def _settle(self, woken: bool) -> None:  # noqa: FBT001  # a future's result
+    def _settle(self, woken: bool) -> None:  # a future's result
         if not self._future.done():
             self._future.set_result(woken)
 
@@ -85,7 +85,7 @@ class _Watch:
 
     def stop_from_anywhere(self) -> None:
         """Watch no more; from any thread."""
-        if asyncio._get_running_loop() is self._loop:
+        if asyncio._get_running_loop() is self._loop:  # noqa: SLF001  # exported, for libraries
             self.stop()
         elif not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self.stop)
@@ -100,7 +100,8 @@ class _Watch:
 class Socket(TaskSocket):
     """What all asyncio sockets have."""
 
-    async def _stand(self, line: deque[Waiter], useless: Callable[[], bool], deadline: float | None) -> bool:
+    async def stand(self, line: deque[Waiter], useless: Callable[[], bool], deadline: float | None) -> bool:
+        """Stand in a line until woken; False when the time is over, or if it was useless to begin with."""
         waiter = _TaskWaiter(asyncio.get_running_loop())
         line.append(waiter)
         try:

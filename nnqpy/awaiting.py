@@ -8,12 +8,13 @@ inbox itself. So a task that is cancelled at any moment has taken nothing, and p
 from __future__ import annotations
 
 from abc import abstractmethod
+from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Self
 
-from nnqpy.base import MANY, NEVER, BaseSocket, EventLog, hopeless, linger_of, parts, shut
+from nnqpy.base import MANY, NEVER, BaseSocket, hopeless, linger_of, parts, shut
 from nnqpy.errors import Closed, TimedOut
-from nnqpy.events import DrainReport, Event, SocketClosed
+from nnqpy.events import DrainReport, SocketClosed
 from nnqpy.message import frozen
 from nnqpy.options import check_seconds
 from nnqpy.waiting import Spinner
@@ -23,8 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable
     from types import TracebackType
 
+    from nnqpy.base import EventLog
     from nnqpy.endpoint import AnyDialer
-    from nnqpy.events import PeerInfo
+    from nnqpy.events import Event, PeerInfo
     from nnqpy.message import Body
     from nnqpy.turns import Turn, Waiter
 
@@ -69,7 +71,7 @@ class TaskEvents:
         while (event := log.take()) is None:
             if deadline is not None and monotonic() >= deadline:
                 raise TimedOut(f"no event within {timeout} s", timeout=timeout or 0.0, reason="no_event")
-            await self._socket._stand(log.line, lambda: bool(log.events), deadline)
+            await self._socket.stand(log.line, lambda: bool(log.events), deadline)
         self._over = isinstance(event, SocketClosed)
         return event
 
@@ -80,7 +82,7 @@ class TaskSocket(BaseSocket):
     # --- the loop's primitives -----------------------------------------------------------------------------
 
     @abstractmethod
-    async def _stand(self, line: deque[Waiter], useless: Callable[[], bool], deadline: float | None) -> bool:
+    async def stand(self, line: deque[Waiter], useless: Callable[[], bool], deadline: float | None) -> bool:
         """Stand in a line until woken; False when the time is over, or if it was useless to begin with.
 
         Raises:
@@ -88,7 +90,9 @@ class TaskSocket(BaseSocket):
         """
 
     @abstractmethod
-    async def _watch(self, turn: Turn, work: Callable[[], None], useless: Callable[[], bool], deadline: float | None) -> None:
+    async def _watch(
+        self, turn: Turn, work: Callable[[], None], useless: Callable[[], bool], deadline: float | None
+    ) -> None:
         """Stand in a turn's line, and have `work` called when the turn's poller is readable."""
 
     @abstractmethod
@@ -128,14 +132,14 @@ class TaskSocket(BaseSocket):
         dialer = self._ends.dial(url)
         try:
             while not dialer.up:
-                await self._change(lambda: dialer.up, deadline)
-                if not dialer.up and deadline is not None and monotonic() >= deadline:
+                if deadline is not None and monotonic() >= deadline:
                     why = dialer.last_error or "no answer"
                     raise TimedOut(
                         f"no connection to {dialer.url} within {timeout} s; last error: {why}",
                         timeout=timeout or 0.0,
                         reason="no_peer",
                     )
+                await self._change(lambda: dialer.up, deadline)
         except BaseException:
             dialer.close()
             raise
@@ -160,7 +164,7 @@ class TaskSocket(BaseSocket):
     async def _change(self, done: Callable[[], bool], deadline: float | None) -> None:
         turns = self._turns
         turns.check_open()
-        await self._stand(turns.watchers, lambda: done() or self.closed, deadline)
+        await self.stand(turns.watchers, lambda: done() or self.closed, deadline)
         turns.check_open()
 
     def events(self) -> TaskEvents:
@@ -302,10 +306,8 @@ class TaskSending(TaskSocket):
 
     async def _place(self, body: bytes, timeout: float | None) -> None:
         deadline = deadline_of(timeout)
-        turns, size = self._turns, len(body)
-        core = turns.core
-        while not turns.place(body):
-            if not await self._wait_out(lambda: core.look < 0 or core.has_room(size), deadline):
+        while not self._turns.place(body):
+            if not await self._wait_out(partial(self._room_for, len(body)), deadline):
                 raise TimedOut(self._full_text(), timeout=timeout or 0.0, reason=self._full())
 
     def send_nowait(self, body: Body) -> None:
@@ -331,7 +333,6 @@ class TaskSending(TaskSocket):
         """
         deadline = deadline_of(timeout)
         turns = self._turns
-        core = turns.core
         turns.check_open()
         sent = 0
         for part in parts(bodies):
@@ -343,8 +344,7 @@ class TaskSending(TaskSocket):
                 del part[:taken]
                 if not part:
                     break
-                size = len(part[0])
-                if not await self._wait_out(lambda: core.look < 0 or core.has_room(size), deadline):  # noqa: B023
+                if not await self._wait_out(partial(self._room_for, len(part[0])), deadline):
                     raise TimedOut(self._full_text(), timeout=timeout or 0.0, reason=self._full(), sent=sent)
         return sent
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, ClassVar, Self, TypeVar
 from nnqpy import reactor
 from nnqpy.endpoint import dial, listen
 from nnqpy.errors import WouldBlock
-from nnqpy.events import DrainReport, Event, EventsLost, SocketClosed
+from nnqpy.events import DrainReport, EventsLost, SocketClosed
 from nnqpy.message import frozen, frozen_all
 from nnqpy.options import MIB, Options, check_seconds
 from nnqpy.turns import State, Turns
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from nnqpy.endpoint import AnyDialer, Listener
-    from nnqpy.events import PeerInfo, Stats
+    from nnqpy.events import Event, PeerInfo, Stats
     from nnqpy.message import Body
     from nnqpy.routing.core import SocketCore
     from nnqpy.turns import Waiter
@@ -268,6 +268,10 @@ class BaseSocket:
 
     # --- for the faces -------------------------------------------------------------------------------------
 
+    def _room_for(self, size: int) -> bool:
+        """Whether a body of `size` bytes has room, or it is no use to wait for that: the socket is closed."""
+        return self._core.look < 0 or self._core.has_room(size)
+
     def _full(self) -> str:
         """Say why there is no room: ``no_peer`` or ``queue_full``."""
         return "queue_full" if self._core.peers else "no_peer"
@@ -347,8 +351,6 @@ class BaseSocket:
 
     def __reduce__(self) -> str:
         raise TypeError("a socket cannot be pickled; give the other process a URL")
-
-
 
 
 def parts(bodies: Iterable[Body]) -> Iterator[list[bytes]]:

@@ -13,14 +13,13 @@ import errno
 import logging
 import os
 import random
-import socket
 import threading
 from collections import deque
 from time import monotonic
 from typing import TYPE_CHECKING, Final, Literal
 
 from nnqpy import reactor
-from nnqpy.address import InprocAddress, IpcAddress, TcpAddress, parse
+from nnqpy.address import InprocAddress, TcpAddress, parse
 from nnqpy.engine import Engine
 from nnqpy.errors import AddressError, ProtocolError, Reason
 from nnqpy.events import (
@@ -33,11 +32,15 @@ from nnqpy.events import (
     Listening,
     PeerRefused,
 )
-from nnqpy.proto import Proto, describe
+from nnqpy.proto import describe
 from nnqpy.transport import inproc, transport_for
 from nnqpy.wire.stream import GREETING_SIZE, check_greeting_prefix, greeting, parse_greeting
 
 if TYPE_CHECKING:
+    import socket
+
+    from nnqpy.address import IpcAddress
+    from nnqpy.proto import Proto
     from nnqpy.transport import Bound, Transport
     from nnqpy.turns import Turns
 
@@ -265,7 +268,7 @@ class Dialer:
         with contextlib.suppress(asyncio.CancelledError):
             while not self.closed:
                 attempt += 1
-                pause = delay * random.uniform(0.5, 1)  # noqa: S311  # jitter, no secret
+                pause = delay * random.uniform(0.5, 1)  # jitter, no secret
                 began = monotonic()
                 if await self._attempt(attempt, pause):
                     while self.up:
@@ -273,7 +276,7 @@ class Dialer:
                         self._changed.clear()
                 if monotonic() - began >= max(LASTING, delay):
                     attempt, delay = 0, options.reconnect_min
-                    pause = delay * random.uniform(0.5, 1)  # noqa: S311
+                    pause = delay * random.uniform(0.5, 1)  # noqa: S311  # jitter, no secret
                 else:
                     delay = min(delay * 2, options.reconnect_max)
                 await asyncio.sleep(pause)
@@ -397,6 +400,7 @@ class InprocDialer(Dialer):
         self._janitor.call(self._changed.set)
 
     def close(self) -> None:
+        """Dial no more; the peer that is attached stays. From any thread, as often as one likes."""
         with _names:
             waiting = _waiting.get(self.address.name, [])
             if self in waiting:

@@ -55,7 +55,6 @@ class Engine:
         "_place",
         "_recv",
         "_released",
-        "_rest",
         "_send",
         "_sock",
         "_stray",
@@ -77,6 +76,7 @@ class Engine:
         "received",
         "record",
         "remote",
+        "rest",
         "sent",
         "stuffed",
     )
@@ -110,7 +110,7 @@ class Engine:
         self.id = next_id()
         self.address = address
         self.remote = remote
-        self.direction = direction
+        self.direction: Literal["in", "out"] = direction
         self.protocol = protocol
         self.fd = sock.fileno()
         self.gone = False
@@ -127,7 +127,7 @@ class Engine:
         self.full = False
         self.record: list[int] = []
         self.begun: bytes | None = None
-        self._rest: memoryview | bytes = b""
+        self.rest: memoryview | bytes = b""
         self._held: list[int] = []
         self._offer = 0
         self._watched = False
@@ -176,28 +176,27 @@ class Engine:
             return len(bodies), 0
         return self._codec.written(bodies, self.record[0])
 
-    def begin(self, body: bytes, written: int) -> None:
-        """Keep the rest of a message of which `written` bytes of its frame went."""
+    def remainder(self, body: bytes, written: int) -> bytes | memoryview:
+        """Return what is still to be written of a frame of which `written` bytes went."""
         self._wait_for_room()
         header = self._codec.header(len(body))
         if written < len(header):
-            self._rest = header[written:] + body
-        else:
-            self._rest = memoryview(body)[written - len(header) :]
-        self.begun = body
+            return header[written:] + body
+        return memoryview(body)[written - len(header) :]
 
     def push_rest(self) -> bool:
-        """Go on with the begun message; True when it is through."""
+        """Go on with `rest`; True when nothing of it is left."""
         held = self._held
         while True:
             if held:
-                rest = self._rest[held[0] :]
+                rest = self.rest[held[0] :]
+                # A commit: stores only, no call.
                 self._held = held = []
-                self._rest = rest
-            if not self._rest:
+                self.rest = rest
+            if not self.rest:
                 return True
             try:
-                held.extend(map(self._send, (self._rest,)))
+                held.extend(map(self._send, (self.rest,)))
             except BlockingIOError:
                 self._wait_for_room()
                 return False

@@ -58,12 +58,14 @@ class Options:
         if self.handshake_timeout == 0 or self.reconnect_min == 0:
             raise ValueError("handshake_timeout and reconnect_min are more than 0 seconds")
         if self.reconnect_max < self.reconnect_min:
-            raise ValueError(f"reconnect_max ({self.reconnect_max} s) is less than reconnect_min ({self.reconnect_min} s)")
+            raise ValueError(
+                f"reconnect_max ({self.reconnect_max} s) is less than reconnect_min ({self.reconnect_min} s)"
+            )
         if not 0 <= self.ipc_mode <= 0o777:
             raise ValueError(f"ipc_mode is permission bits from 0o000 to 0o777, not {self.ipc_mode:#o}")
 
 
-def check_seconds(name: str, seconds: float) -> None:
+def check_seconds(name: str, seconds: object) -> None:
     """Refuse what is no finite, non-negative number of seconds."""
     if isinstance(seconds, bool) or not isinstance(seconds, int | float):
         raise TypeError(f"{name} is a number of seconds, not {seconds!r}")

@@ -12,20 +12,21 @@ import contextlib
 import logging
 import os
 import select
-import socket
 import sys
 import threading
 import weakref
 from typing import TYPE_CHECKING, Final
 
 from nnqpy.poller import HANG_UP, STRAY
-from nnqpy.turns import State, Turns, Verdict
+from nnqpy.turns import Verdict
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable, Coroutine
 
     from nnqpy.engine import Engine
     from nnqpy.routing.core import Peer
+    from nnqpy.turns import Turns
 
 log = logging.getLogger(__name__)
 
@@ -224,10 +225,17 @@ class Janitor:
             sock.close()
 
 
-_lock = threading.Lock()
-_janitor: Janitor | None = None
-_forgotten: list[Janitor] = []
-"""Janitors of parent processes: kept, so that nothing of theirs is torn down in a child."""
+class _Process:
+    """What this process has one of."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.janitor: Janitor | None = None
+
+
+_process = _Process()
+_forgotten: list[_Process] = []
+"""Those of parent processes: kept, so that nothing of theirs is torn down in a child."""
 sockets: weakref.WeakSet[Turns] = weakref.WeakSet()
 """Every socket of this process that is alive."""
 stray_sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
@@ -236,23 +244,22 @@ stray_sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
 
 def janitor() -> Janitor:
     """Return this process's janitor; starts it the first time."""
-    global _janitor
-    if _janitor is None:
-        with _lock:
-            if _janitor is None:
-                _janitor = Janitor()
-    return _janitor
+    if _process.janitor is None:
+        with _process.lock:
+            if _process.janitor is None:
+                _process.janitor = Janitor()
+    return _process.janitor
 
 
 def running() -> bool:
     """Whether this process has a janitor."""
-    return _janitor is not None
+    return _process.janitor is not None
 
 
 def promise(turns: Turns) -> None:
     """Have a socket tended soon, by the janitor if there is one."""
-    if _janitor is not None:
-        _janitor.promise(turns)
+    if _process.janitor is not None:
+        _process.janitor.promise(turns)
 
 
 def bury(engine: Engine, sock: socket.socket) -> None:
@@ -262,24 +269,18 @@ def bury(engine: Engine, sock: socket.socket) -> None:
 
 def stop(timeout: float) -> None:
     """End the janitor: the interpreter is going down."""
-    global _janitor
-    current, _janitor = _janitor, None
+    current, _process.janitor = _process.janitor, None
     if current is not None:
         current.stop(timeout)
 
 
-def open_sockets() -> list[Turns]:
-    """Return the sockets that nobody has closed."""
-    return [turns for turns in tuple(sockets) if turns.state is State.OPEN]
-
-
 def _after_fork() -> None:
-    global _janitor, _lock
-    _lock = threading.Lock()
-    if _janitor is not None:
-        _forgotten.append(_janitor)
-        _janitor.forget()
-        _janitor = None
+    parent = _Process()
+    parent.janitor, _process.janitor = _process.janitor, None
+    _forgotten.append(parent)
+    _process.lock = threading.Lock()
+    if parent.janitor is not None:
+        parent.janitor.forget()
     for turns in tuple(sockets):
         turns.forked()
     sockets.clear()

@@ -7,12 +7,13 @@ and loses nothing by it.
 from __future__ import annotations
 
 import threading
+from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Self
 
-from nnqpy.base import MANY, NEVER, BaseSocket, EventLog, close_blocking, linger_of, parts
+from nnqpy.base import MANY, NEVER, BaseSocket, close_blocking, linger_of, parts
 from nnqpy.errors import Closed, TimedOut
-from nnqpy.events import Event, SocketClosed
+from nnqpy.events import SocketClosed
 from nnqpy.message import frozen
 from nnqpy.options import check_seconds
 from nnqpy.patterns.pair import PairCore
@@ -23,8 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from types import TracebackType
 
+    from nnqpy.base import EventLog
     from nnqpy.endpoint import AnyDialer
-    from nnqpy.events import DrainReport, PeerInfo
+    from nnqpy.events import DrainReport, Event, PeerInfo
     from nnqpy.message import Body
     from nnqpy.turns import Turns
 
@@ -214,10 +216,9 @@ class Sending(Socket):
 
     def _place(self, body: bytes, timeout: float | None) -> None:
         deadline = _deadline(timeout)
-        turns, size = self._turns, len(body)
-        core = turns.core
+        turns = self._turns
         while not turns.place(body):
-            if not wait_out(turns, lambda: core.look < 0 or core.has_room(size), deadline):
+            if not wait_out(turns, partial(self._room_for, len(body)), deadline):
                 raise TimedOut(self._full_text(), timeout=timeout or 0.0, reason=self._full())
 
     def send_nowait(self, body: Body) -> None:
@@ -243,15 +244,13 @@ class Sending(Socket):
         """
         deadline = _deadline(timeout)
         turns = self._turns
-        core = turns.core
         sent = 0
-        part: list[bytes] = []
         for part in parts(bodies):
             while part:
                 taken = turns.place_many(part)
                 sent += taken
                 del part[:taken]
-                if part and not wait_out(turns, lambda: core.look < 0 or core.has_room(len(part[0])), deadline):  # noqa: B023
+                if part and not wait_out(turns, partial(self._room_for, len(part[0])), deadline):
                     raise TimedOut(self._full_text(), timeout=timeout or 0.0, reason=self._full(), sent=sent)
         turns.check_open()
         return sent

@@ -109,7 +109,8 @@ class _Watch:
 class Socket(TaskSocket):
     """What all trio sockets have."""
 
-    async def _stand(self, line: deque[Waiter], useless: Callable[[], bool], deadline: float | None) -> bool:
+    async def stand(self, line: deque[Waiter], useless: Callable[[], bool], deadline: float | None) -> bool:
+        """Stand in a line until woken; False when the time is over, or if it was useless to begin with."""
         waiter = _TaskWaiter()
         line.append(waiter)
         try:
@@ -158,21 +159,21 @@ class Socket(TaskSocket):
 
 
 class _Sending(TaskSending, Socket):
-    async def send(self, body: Body, *, timeout: float | None = None) -> None:  # noqa: D102  # inherited
+    async def send(self, body: Body, *, timeout: float | None = None) -> None:  # inherited
         await trio.lowlevel.checkpoint_if_cancelled()
         await super().send(body, timeout=timeout)
 
-    async def send_many(self, bodies: Iterable[Body], *, timeout: float | None = None) -> int:  # noqa: D102
+    async def send_many(self, bodies: Iterable[Body], *, timeout: float | None = None) -> int:
         await trio.lowlevel.checkpoint_if_cancelled()
         return await super().send_many(bodies, timeout=timeout)
 
 
 class _Receiving(TaskReceiving, Socket):
-    async def recv(self, *, timeout: float | None = None) -> bytes:  # noqa: D102  # inherited
+    async def recv(self, *, timeout: float | None = None) -> bytes:  # inherited
         await trio.lowlevel.checkpoint_if_cancelled()
         return await super().recv(timeout=timeout)
 
-    async def recv_many(self, max: int = 256, *, timeout: float | None = None) -> list[bytes]:  # noqa: A002, D102
+    async def recv_many(self, max: int = 256, *, timeout: float | None = None) -> list[bytes]:  # noqa: A002  # the plain word
         await trio.lowlevel.checkpoint_if_cancelled()
         return await super().recv_many(max, timeout=timeout)
 

@@ -153,6 +153,7 @@ class Turns:
         self.watchers: deque[Waiter] = deque()
         """Those who wait for peers to come or go."""
         self._janitor = janitor
+        core.on_lost = self._lost
         self._by_fd: dict[int, Peer] = {}
         self._only: Peer | None = None
         """The one peer with a descriptor, while there is just one: it is read without asking the poller."""
@@ -192,8 +193,9 @@ class Turns:
 
     def lose(self, peer: Peer, reason: Reason, detail: str, *, gently: bool = False) -> None:
         """Give a peer up; from any thread."""
-        if not self.core.lose(peer, reason, detail, gently=gently):
-            return
+        self.core.lose(peer, reason, detail, gently=gently)
+
+    def _lost(self, peer: Peer) -> None:
         if peer.on_gone is not None:
             peer.on_gone()
         self.attend()
@@ -470,6 +472,7 @@ class Turns:
         core, into = self.core, self.into
         inbox = core.inbox
         inbox.extend(core.staged)
+        core.resume()
         if core.lost_in:
             self.bury_in()
         room = core.options.recv_hwm - len(inbox)
@@ -495,7 +498,7 @@ class Turns:
             if not only.stuffed and not only.gone:
                 moved |= only.read(room)
                 if only.stuffed:
-                    ready.append(only)
+                    ready.append(only)  # type: ignore[unreachable]  # `read` changes `stuffed`
         elif self._by_fd or into.bell.rung:
             moved |= self.poll_in(0)
         return moved
@@ -520,7 +523,7 @@ class Turns:
                 moved |= peer.read(min(share, room))
                 room = hwm - len(inbox)
                 if peer.stuffed:
-                    self.ready_in.append(peer)
+                    self.ready_in.append(peer)  # type: ignore[unreachable]  # `read` changes `stuffed`
         return moved
 
     def bury_in(self) -> None:
@@ -551,7 +554,7 @@ class Turns:
                 room = core.options.recv_hwm - len(core.inbox)
                 if room <= 0 or not peer.read(room):
                     break
-            if peer.stuffed and not peer.gone and peer not in self.ready_in:
+            if peer.stuffed and peer not in self.ready_in:
                 self.ready_in.append(peer)
         finally:
             into.give()

@@ -29,7 +29,7 @@ class Orders:
 
     Attributes:
         stop: set when the demo wants no more jobs sent, whatever was ordered before.
-        end: set when this process's work is done.
+        end: set when this process's work is done, and its Pull closed.
     """
 
     def __init__(self) -> None:
@@ -62,9 +62,9 @@ class Orders:
                 self.stop.set()
                 continue
             if words == ["end"]:
-                self.end.set()
                 if self._pull is not None:
                     self._pull.close()
+                self.end.set()
             self._others.put(words)
         os._exit(1)  # who is done has ended before: the demo ends our input last
 
@@ -135,7 +135,7 @@ def worker(orders: Orders, number: int, source: str, goal: str) -> None:
                 # The last of a burst must not wait for the next one.
                 results.flush()
         except Closed:
-            pass
+            orders.end.wait()  # until the close is done, which we see from its beginning on
 
 
 def nng_worker(orders: Orders, number: int, source: str, goal: str) -> None:

@@ -21,11 +21,12 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from nnqpy.errors import Reason
-from nnqpy.events import Event, PeerInfo, PeerRemoved, Stats
+from nnqpy.events import PeerRemoved, Stats
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from nnqpy.events import Event, PeerInfo
     from nnqpy.options import Options
     from nnqpy.proto import Proto
 
@@ -58,6 +59,8 @@ class Peer(Protocol):
     """What the last `push` got done: empty if nothing; only the peer reads it, in `taken`."""
     begun: bytes | None
     """The message of which some bytes were written and some not; at most one."""
+    rest: bytes | memoryview
+    """What is still to be written of its frame."""
 
     stuffed: bool
     """Something is here to be read that no descriptor tells of."""
@@ -65,42 +68,61 @@ class Peer(Protocol):
     @property
     def heavy(self) -> bool:
         """Its messages are large: they arrive in pieces, and looking for them again and again only disturbs."""
+        ...
 
     def push(self, bodies: Sequence[bytes], size: int) -> None:
         """Offer messages, `size` bytes of bodies in all; what was taken stands in `record`."""
+        ...
 
     def taken(self, bodies: Sequence[bytes]) -> tuple[int, int]:
         """Read the record: how many of `bodies` went whole, and how many bytes of the next one."""
+        ...
 
-    def begin(self, body: bytes, written: int) -> None:
-        """Keep the rest of a message of which `written` bytes of its frame went."""
+    def remainder(self, body: bytes, written: int) -> bytes | memoryview:
+        """Return what is still to be written of a frame of which `written` bytes went.
+
+        From then on the peer is full, and it will be told when it is not. The same again changes nothing.
+        """
+        ...
 
     def push_rest(self) -> bool:
-        """Go on with the begun message; True when it is through."""
+        """Go on with `rest`; True when nothing of it is left."""
+        ...
 
     def read(self, limit: int) -> bool:
         """Read once and deliver at most `limit` messages; False when there was nothing."""
+        ...
 
     def drop_stray(self) -> None:
         """Read and drop what should not have been sent."""
+        ...
 
     def info(self) -> PeerInfo:
         """Describe the peer as it is now."""
+        ...
 
     def cut(self) -> None:
         """End the conversation at once, without giving the descriptor back."""
+        ...
 
     def finish(self) -> None:
         """Say that nothing more comes from us; what was written still arrives."""
+        ...
 
     def release_in(self) -> None:
         """The in-turn will not touch the peer any more; after both turns the descriptor goes back."""
+        ...
 
     def release_out(self) -> None:
         """The out-turn will not touch the peer any more; idempotent, as `release_in` is."""
+        ...
 
     def forget(self) -> None:
         """In a forked child: let the descriptor go silently."""
+        ...
+
+
+_Loss = tuple[Peer, Reason, str, bool]
 
 
 def next_id() -> int:
@@ -142,6 +164,8 @@ class SocketCore:
         self.bytes_delivered = 0
         self.dropped: Counter[str] = Counter()
         self.unsent: Iterator[bytes] = iter(())
+        self.over = False
+        """The socket is closed, and what was queued is counted as dropped."""
 
         self.inbox: deque[bytes] = deque()
         self.staged: Iterator[bytes] = iter(())
@@ -149,6 +173,9 @@ class SocketCore:
         self.bytes_received = 0
 
         self.emit: Callable[[Event], None] = _ignore
+        self.on_lost: Callable[[Peer], None] = _ignore
+        """Told of each lost peer, once it is out of the table."""
+        self._unfinished: _Loss | None = None
 
     # --- peers ---------------------------------------------------------------------------------------------
 
@@ -161,20 +188,46 @@ class SocketCore:
         return refused
 
     def lose(self, peer: Peer, reason: Reason, detail: str, *, gently: bool = False) -> bool:
-        """Give a peer up, from any thread; `gently`: what was written still arrives. False if it was lost before."""
+        """Give a peer up, from any thread; False if it was lost before. `gently`: what was written still arrives."""
+        self.resume()
+        loss = (peer, reason, detail, gently)
+        mine = False
+        try:
+            with self.lock:
+                if peer.gone or peer.id not in self.peers:
+                    return False
+                mine = True
+                peer.gone = True
+            self._part(loss)
+        except BaseException:
+            if mine:
+                self._unfinished = loss  # the next who takes a turn goes on with it
+            raise
+        return True
+
+    def resume(self) -> None:
+        """Finish what an interrupt broke off in `lose`."""
+        loss = self._unfinished
+        if loss is not None:
+            self._unfinished = None
+            self._part(loss)
+
+    def _part(self, loss: _Loss) -> None:
+        """Take a lost peer out of the table and say so; each step may be done again."""
+        peer, reason, detail, gently = loss
         with self.lock:
-            if self.peers.pop(peer.id, None) is None:
-                return False
-            peer.gone = True
-            self._detach(peer)
-            self.lost_in.append(peer)
-            self.lost_out.append(peer)
+            for lost in (self.lost_in, self.lost_out):
+                if peer not in lost:
+                    lost.append(peer)
+            if peer.id in self.peers:
+                self._detach(peer)
+                del self.peers[peer.id]
         if gently:
             peer.finish()
         else:
             peer.cut()
         self.emit(PeerRemoved(peer.info(), reason, detail))
-        return True
+        self.on_lost(peer)
 
     def _attach(self, peer: Peer) -> Reason | None:
         """Pattern hook, lock held: refuse with a reason, or take the peer."""
@@ -187,6 +240,7 @@ class SocketCore:
 
     def pump(self) -> None:
         """Out-turn held: hand the outbox to the peers until it is empty or none has room."""
+        self.resume()
         self._recover()
 
     def _recover(self) -> None:
@@ -205,7 +259,9 @@ class SocketCore:
                     peer.begun = None
                     self._put_back(back)
                 else:
-                    self.drop("peer_lost_mid_frame")
+                    dropped = self.dropped["peer_lost_mid_frame"] + 1
+                    # A commit: stores only, no call.
+                    self.dropped["peer_lost_mid_frame"] = dropped
                     peer.begun = None
             peer.release_out()
             self.lost_out.popleft()
@@ -222,10 +278,15 @@ class SocketCore:
         self.pump()
         with self.lock:
             number = self.queued
+            if number:
+                dropped = self.dropped["closed"] + number
+                # A commit: stores only, no call.
+                self.dropped["closed"] = dropped
+                self.over = True
+            self.over = True
             self.outbox.clear()
             self.unsent = iter(())
             self.hand = []
-            self.drop("closed", number)
         return number
 
     def writable(self, peer: Peer) -> None:
@@ -276,11 +337,6 @@ class SocketCore:
         self.big += sign
         self.big_bytes += sign * size
 
-    def drop(self, reason: str, number: int = 1) -> None:
-        """Count messages given up; lock held."""
-        if number:
-            self.dropped[reason] += number
-
     # --- receiving -----------------------------------------------------------------------------------------
 
     def deliver(self, peer: Peer, bodies: list[bytes]) -> Iterable[bytes]:
@@ -292,7 +348,10 @@ class SocketCore:
     @property
     def queued(self) -> int:
         """Messages accepted and neither delivered nor dropped; lock held."""
-        begun = sum(peer.begun is not None for peer in (*self.peers.values(), *self.lost_out))
+        if self.over:
+            return 0
+        peers = {peer.id: peer for peer in (*self.peers.values(), *self.lost_out)}  # for an instant one may be in both
+        begun = sum(peer.begun is not None for peer in peers.values())
         return len(self.outbox) + len(self.hand) + length_hint(self.unsent) + begun
 
     def stats(self) -> Stats:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 BATCH_MESSAGES: Final = 256
 BATCH_BYTES: Final = 256 * 1024
 LEAD: Final = 4
-"""A peer is dealt at most its even share, or 1/LEAD of what each peer had in this burst: see `_share`."""
+"""In a long burst nobody is further ahead than 1/LEAD of what each peer had: see `SendPump._deal`."""
 
 
 class SendPump(SocketCore):
@@ -35,7 +35,12 @@ class SendPump(SocketCore):
         self._to: Peer | None = None
         self._mean = 1
         self._size = 0
+        self._steady = True
+        """No pump was broken off."""
         self._burst = 0
+        self._round = 0
+        self._length = 0
+        self._credit = 0
 
     def _attach(self, peer: Peer) -> Reason | None:
         refused = super()._attach(peer)
@@ -45,38 +50,52 @@ class SendPump(SocketCore):
 
     @property
     def dealing(self) -> bool:
+        """Some peer has room."""
         return bool(self._ready)
 
     @property
     def drained(self) -> bool:
+        """Nothing waits, and no frame is begun."""
         with self.lock:
             return not self.queued
 
     def new_burst(self) -> None:
         """The socket was quiet: what comes now is shared from scratch."""
-        self._burst = 0
+        self._burst = self._round = self._length = self._credit = 0
 
     def pump(self) -> None:
+        """Out-turn held: deal the outbox out until it is empty or no peer has room."""
+        steady, self._steady = self._steady, False
         self._settle()
         super().pump()
+        if not steady:
+            self._weigh_all()
         outbox, ready = self.outbox, self._ready
         left = 0
+        extra = len(outbox) % len(ready) if ready else 0
         while outbox and ready:
             peer = ready[0]
             if peer.gone or peer.full:
                 ready.popleft()
+                self._credit = 0
                 continue
-            # `left` peers of this round have not had their share yet.
+            # `left` peers of this pump's round have not had their share yet.
             left = left - 1 if 1 < left <= len(ready) else len(ready)
-            self._give(peer, self._share(len(outbox), left, len(ready)))
-            if len(ready) > 1:
-                ready.rotate(-1)
+            self._deal(peer, left)
+        if extra and left == 1 and not self._credit:
+            ready.rotate(-extra)  # who had one more this time is not the first the next time
         if not outbox and self.big:
-            with self.lock:
-                if not outbox:
-                    self.big = self.big_bytes = 0
+            self._weigh_all()
+        self._steady = True
+
+    def _weigh_all(self) -> None:
+        """Count the big bodies afresh: an interrupt broke a pump off between a move and its weighing."""
+        with self.lock:
+            sizes = [size for size in map(len, list(self.outbox)) if size > self.small]
+            self.big, self.big_bytes = len(sizes), sum(sizes)
 
     def writable(self, peer: Peer) -> None:
+        """Out-turn held: a peer has room again; its begun frame comes first."""
         if peer.gone:
             return
         body = peer.begun
@@ -94,35 +113,53 @@ class SendPump(SocketCore):
         if peer not in self._ready:
             self._ready.append(peer)
 
-    def _share(self, waiting: int, left: int, ready: int) -> int:
-        """Say how many messages the next peer is dealt, when `left` of the `ready` ones are still to be dealt to.
+    def _deal(self, peer: Peer, left: int) -> None:
+        """Give the first ready peer its share, when `left` of the ready ones are still to be dealt to in this pump.
 
         An even share of what waits: forty jobs on four idle workers are ten each. In a long burst that would
-        be a system call a message once there are many peers, so a peer may also be dealt a quarter of what every
-        peer had in this burst so far: nobody is ever further ahead than that, and the cost stays flat.
+        be a system call a message once there are many peers, so a peer's turn is as long as a quarter of what every
+        peer had in this burst so far: nobody is ever further ahead than that, and the cost stays flat. A turn
+        that ends because nothing waits any more goes on the next time.
         """
-        if ready == 1:
-            share = waiting
+        ready = self._ready
+        waiting, number = len(self.outbox), len(ready)
+        if number == 1:
+            self._give(peer, min(waiting, BATCH_MESSAGES, BATCH_BYTES // self._mean + 1))
+            return
+        turn = self._credit
+        if not turn:
+            self._round -= 1
+            if self._round <= 0:
+                self._round = number
+                self._length = min(self._burst // (LEAD * number), BATCH_MESSAGES)
+            turn = self._length
+        most = max(-(-waiting // left), turn)
+        share = min(most, waiting, BATCH_MESSAGES, BATCH_BYTES // self._mean + 1)
+        self._give(peer, share)
+        if share < turn and not self.outbox:
+            self._credit = turn - share
         else:
-            share = max(-(-waiting // left), self._burst // (LEAD * ready))
-        return min(share, waiting, BATCH_MESSAGES, BATCH_BYTES // self._mean + 1)
+            self._credit = 0
+            ready.rotate(-1)
 
     def _give(self, peer: Peer, number: int) -> None:
         """Move `number` messages from the outbox to a peer, as far as it takes them."""
         hand, pop = self.hand, self.outbox.popleft
         with self.lock:
             self._to = peer
-            hand.extend(starmap(pop, repeat((), number)))
+            # At most what is still there: a sender may have taken its message back in the meantime.
+            hand.extend(starmap(pop, repeat((), min(number, len(self.outbox)))))
             if self.big:
                 for size in map(len, hand):
                     if size > self.small:
                         self.weigh(size, -1)
         size = sum(map(len, hand))
         self._mean = size // number + 1
-        if size > BATCH_BYTES and number > 1:
+        if size > BATCH_BYTES and len(hand) > 1:
             size = self._trim()
         self._size = size
-        peer.push(self.hand, size)
+        if self.hand:
+            peer.push(self.hand, size)
         self._settle()
 
     def _trim(self) -> int:
@@ -151,18 +188,20 @@ class SendPump(SocketCore):
             whole, part = peer.taken(hand)
             back: list[bytes] = []
             size = self._size
-            if whole < len(hand):
+            begun, rest = peer.begun, peer.rest
+            if not whole or whole < len(hand):
                 size = sum(map(len, hand[:whole]))
                 back = hand[whole + 1 :] if part else hand[whole:]
                 if part:
-                    # Before the commit, and the same each time: an interrupt here changes nothing.
-                    peer.begin(hand[whole], part)
+                    begun = hand[whole]
+                    rest = peer.remainder(begun, part)
             sent, bytes_sent = peer.sent + whole, peer.bytes_sent + size
             delivered, bytes_delivered = self.delivered + whole, self.bytes_delivered + size
             burst = self._burst + whole
             unsent = reversed(back)
             # A commit: stores only, no call.
             peer.record = []
+            peer.begun, peer.rest = begun, rest
             peer.sent, peer.bytes_sent = sent, bytes_sent
             self.delivered, self.bytes_delivered = delivered, bytes_delivered
             self._burst = burst

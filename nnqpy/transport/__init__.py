@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
-from nnqpy.address import IpcAddress, TcpAddress
+from nnqpy.address import TcpAddress
 from nnqpy.transport import ipc, tcp
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Awaitable, Callable
 
+    from nnqpy.address import IpcAddress
     from nnqpy.options import Options
     from nnqpy.wire.codec import Codec
 
@@ -59,7 +60,5 @@ class Transport:
 def transport_for(address: TcpAddress | IpcAddress) -> Transport:
     """Return the transport of an address, bound to it."""
     if isinstance(address, TcpAddress):
-        return Transport(
-            tcp.CODEC, partial(tcp.listen, address), partial(tcp.dial, address), tcp.tune, tcp.remote
-        )
+        return Transport(tcp.CODEC, partial(tcp.listen, address), partial(tcp.dial, address), tcp.tune, tcp.remote)
     return Transport(ipc.CODEC, partial(ipc.listen, address), partial(ipc.dial, address), ipc.tune, ipc.remote)

@@ -34,27 +34,28 @@ class InprocPeer:
 
     __slots__ = (
         "_arrived",
-        "_ended",
         "_offered",
-        "_pipe",
         "_place",
-        "_turns",
         "address",
         "begun",
         "bytes_received",
         "bytes_sent",
         "direction",
+        "ended",
         "fd",
         "full",
         "gone",
         "id",
         "on_gone",
         "other",
+        "pipe",
         "protocol",
         "received",
         "record",
+        "rest",
         "sent",
         "stuffed",
+        "turns",
     )
 
     other: InprocPeer
@@ -68,23 +69,24 @@ class InprocPeer:
         self.stuffed = False
         self.record: list[Any] = []
         self.begun: bytes | None = None
+        self.rest: bytes | memoryview = b""
         self.sent = self.received = self.bytes_sent = self.bytes_received = 0
         self.on_gone: Callable[[], None] | None = None
         self.address = address
-        self.direction = direction
+        self.direction: Literal["in", "out"] = direction
         self.protocol = protocol
-        self._turns = turns
-        self._pipe: deque[tuple[Sequence[bytes], int]] = deque()
+        self.turns = turns
+        self.pipe: deque[tuple[Sequence[bytes], int]] = deque()
         self._arrived: list[tuple[Sequence[bytes], int]] = []
         self._place = 0
         self._offered = 0
-        self._ended = False
+        self.ended = False
 
     # --- out-turn ------------------------------------------------------------------------------------------
 
     @property
     def _limit(self) -> int:
-        return self.other._turns.core.options.recv_hwm
+        return self.other.turns.core.options.recv_hwm
 
     def push(self, bodies: Sequence[bytes], size: int) -> None:
         """Leave as many messages in the other's pipe as it has room for."""
@@ -98,11 +100,11 @@ class InprocPeer:
             bodies = bodies[: max(room, 0)]
             size = sum(map(len, bodies))
             self.full = True
-            self._turns.blocked.add(self.id)
+            self.turns.blocked.add(self.id)
         self._offered = len(bodies)
         if bodies:
             # Two threads share the list from now on; neither changes it.
-            record.extend(map(other._pipe.append, ((bodies, size),)))
+            record.extend(map(other.pipe.append, ((bodies, size),)))
             other.alert()
         if self.full and self.sent + len(bodies) - other.received <= self._limit // PLENTY:
             other.make_room()  # it was emptied in the meantime, and may not have seen us full
@@ -111,8 +113,8 @@ class InprocPeer:
         """Read the record: messages are taken whole or not at all."""
         return (self._offered, 0) if self.record else (0, 0)
 
-    def begin(self, body: bytes, written: int) -> None:
-        """Never: nothing is taken in part."""
+    def remainder(self, body: bytes, written: int) -> bytes | memoryview:
+        """Never asked for: nothing is taken in part."""
         raise AssertionError("an inproc peer takes messages whole")
 
     def push_rest(self) -> bool:
@@ -125,42 +127,42 @@ class InprocPeer:
         """Messages, or the end, are in our pipe; called by the other side."""
         if not self.stuffed:
             self.stuffed = True
-            self._turns.ready_in.append(self)
-        self._turns.into.alert()
+            self.turns.ready_in.append(self)
+        self.turns.into.alert()
 
     def make_room(self) -> None:
         """Tell the other side, if it waits for room and there is plenty again."""
         other = self.other
-        if other.full and other.sent - self.received <= self._turns.core.options.recv_hwm // PLENTY:
-            other._turns.ready_out.append(other)
-            if other._turns.out.parked or other._turns.out.watched:
-                other._turns.out.alert()
+        if other.full and other.sent - self.received <= self.turns.core.options.recv_hwm // PLENTY:
+            other.turns.ready_out.append(other)
+            if other.turns.out.parked or other.turns.out.watched:
+                other.turns.out.alert()
             else:
-                other._turns.attend()
+                other.turns.attend()
 
     def read(self, limit: int) -> bool:
         """Move at most `limit` messages from the pipe to the inbox."""
         arrived = self._arrived
         if not arrived:
             try:
-                arrived.extend(starmap(self._pipe.popleft, _ONE))
+                arrived.extend(starmap(self.pipe.popleft, _ONE))
             except IndexError:
                 self.stuffed = False
-                if self._pipe:
+                if self.pipe:
                     self.stuffed = True
-                elif self._ended:
-                    self._turns.lose(self, Reason.EOF, "the peer closed the connection")
+                elif self.ended:
+                    self.turns.lose(self, Reason.EOF, "the peer closed the connection")
                 return False
         batch, size = arrived[0]
         start = self._place
-        most = self._turns.recv_max
+        most = self.turns.recv_max
         out = list(batch[start : start + limit])
         if len(out) < len(batch):
             size = sum(map(len, out))
         if 0 <= most < size:
             out = self._up_to(out, most)
             size = sum(map(len, out))
-        core = self._turns.core
+        core = self.turns.core
         place = start + len(out)
         rest: list[tuple[Sequence[bytes], int]] = [] if place >= len(batch) else arrived
         if not rest:
@@ -189,12 +191,12 @@ class InprocPeer:
         return bodies
 
     def _too_large(self, size: int, most: int) -> None:
-        self._turns.lose(self, Reason.TOO_LARGE, f"a message of {size} bytes; recv_max_size is {most} bytes")
+        self.turns.lose(self, Reason.TOO_LARGE, f"a message of {size} bytes; recv_max_size is {most} bytes")
 
     def drop_stray(self) -> None:
         """Notice the end; a pattern that must not send has no way to."""
-        if self._ended:
-            self._turns.lose(self, Reason.EOF, "the peer closed the connection")
+        if self.ended:
+            self.turns.lose(self, Reason.EOF, "the peer closed the connection")
 
     # --- any thread ----------------------------------------------------------------------------------------
 
@@ -217,9 +219,9 @@ class InprocPeer:
     def cut(self) -> None:
         """Tell the other side that this is the end; it still reads what is in its pipe."""
         other = self.other
-        other._ended = True
-        other._turns.hung.append(other)
-        other._turns.attend()
+        other.ended = True
+        other.turns.hung.append(other)
+        other.turns.attend()
 
     finish = cut
 
@@ -233,9 +235,7 @@ class InprocPeer:
         """No descriptor to let go of."""
 
 
-def join(
-    listening: Turns, dialling: Turns, address: str, *, on_gone: Callable[[], None]
-) -> tuple[Reason, str] | None:
+def join(listening: Turns, dialling: Turns, address: str, *, on_gone: Callable[[], None]) -> tuple[Reason, str] | None:
     """Connect two sockets of this process; None if that worked, else which reason one of them gave, and a text.
 
     Args:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 from nnqpy.wire.stream import IPC as CODEC
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
     from nnqpy.address import IpcAddress
     from nnqpy.options import Options
@@ -110,7 +110,7 @@ def _bind(sock: socket.socket, address: IpcAddress) -> None:
 
 
 @contextlib.contextmanager
-def _claim(path: str) -> Iterator[None]:
+def _claim(path: str) -> Generator[None]:
     """Keep others who would bind the same path waiting: the directory is locked, no file that could be left behind.
 
     A directory that one may write but not read cannot be locked so; there the last of two who race wins.

@@ -43,19 +43,19 @@ def listen(address: TcpAddress, options: Options) -> Bound:
         AddressError: the host has no address here.
         OSError: the system refuses (address in use, no permission, no descriptors).
     """
-    if address.host or address.family == 4:  # noqa: PLR2004  # the scheme's own number
+    if address.host or address.family == 4:  # the scheme's own number
         host = address.host or "0.0.0.0"  # noqa: S104  # asked for with "*"
         where = _resolve(TcpAddress(address.scheme, host, address.port, address.family), passive=True)
         family, sockaddr = where[0]
     else:
         family, sockaddr = socket.AF_INET6, ("::", address.port)
         if not socket.has_dualstack_ipv6():
-            family, sockaddr = socket.AF_INET, ("0.0.0.0", address.port)  # noqa: S104
+            family, sockaddr = socket.AF_INET, ("0.0.0.0", address.port)  # noqa: S104  # likewise
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
-            only = bool(address.host) or address.family == 6  # noqa: PLR2004
+            only = bool(address.host) or address.family == 6
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, only)
         sock.bind(sockaddr)
         sock.listen(BACKLOG)
@@ -102,7 +102,12 @@ def tune(sock: socket.socket, options: Options) -> None:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     if options.tcp_keepalive:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        for name, value in (("TCP_KEEPIDLE", 10), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 4), ("TCP_USER_TIMEOUT", 30_000)):
+        for name, value in (
+            ("TCP_KEEPIDLE", 10),
+            ("TCP_KEEPINTVL", 5),
+            ("TCP_KEEPCNT", 4),
+            ("TCP_USER_TIMEOUT", 30_000),
+        ):
             option = getattr(socket, name, None)
             if option is not None:
                 with contextlib.suppress(OSError):
