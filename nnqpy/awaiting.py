@@ -409,7 +409,8 @@ class TaskReceiving(TaskSocket):
         turns.check_open()
         if into.take():
             try:
-                turns.fill()
+                while turns.fill() and not inbox:
+                    pass  # a large message arrives in pieces
                 if not inbox and self._spinner.worth_it():
                     self._spinner.spin()
             finally:

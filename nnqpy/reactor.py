@@ -55,6 +55,8 @@ class Janitor:
         self._idle = 0
         self._switch_before = 0.0
         self._hang_ups = select.epoll()
+        self._blocked: dict[int, Turns] = {}
+        """Sockets whose out-poller the loop watches, by its descriptor."""
         self._watched: dict[int, tuple[Turns, Peer]] = {}
         self._leaving: set[socket.socket] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -144,12 +146,12 @@ class Janitor:
             return
         if verdict is Verdict.BUSY:
             self._dirty.add(turns)
-        elif verdict is Verdict.BLOCKED:
-            self.loop.add_reader(turns.out.poller.fileno(), self._unblocked, turns)
-
-    def _unblocked(self, turns: Turns) -> None:
-        self.loop.remove_reader(turns.out.poller.fileno())
-        self._tend(turns)
+        fd = turns.out.poller.fileno()
+        if verdict is Verdict.BLOCKED:
+            self._blocked[fd] = turns
+            self.loop.add_reader(fd, self._tend, turns)
+        elif self._blocked.pop(fd, None) is not None:
+            self.loop.remove_reader(fd)
 
     # --- connections ---------------------------------------------------------------------------------------
 

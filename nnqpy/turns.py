@@ -142,6 +142,8 @@ class Turns:
         self.state = State.OPEN
         self.recv_max = -1 if core.options.recv_max_size is None else core.options.recv_max_size
         self.promised = False
+        self.asleep = False
+        """The janitor keeps the promise by waiting for the out-poller (or for a peer), not by ticks."""
         self.blocked: set[int] = set()
         """Ids of the peers whose kernel buffer is full."""
         self.ready_in: deque[Peer] = deque()
@@ -363,7 +365,11 @@ class Turns:
         """Make sure that a tick comes, and let senders pass until the outbox is longer than `look`."""
         core = self.core
         with core.lock:
-            fresh = not self.promised
+            # Asleep, the janitor waits for an edge of the out-poller; if it was we who saw that edge, and nobody is
+            # full any more, no other comes: it must be woken.
+            fresh = not self.promised or (self.asleep and not self.blocked)
+            if fresh:
+                self.asleep = False
             self.promised = True
             if core.look >= 0:
                 core.look = min(look, core.options.send_hwm)
@@ -419,6 +425,7 @@ class Turns:
         if self.state is State.FORKED:
             return Verdict.CLEAN
         verdict = Verdict.CLEAN
+        self.asleep = False
         while self.hung:
             if not self.hung_up(self.hung[0]):
                 verdict = Verdict.BUSY
@@ -439,9 +446,13 @@ class Turns:
             return Verdict.BUSY
         try:
             kept = self._write_out()
+            if verdict is Verdict.BUSY:
+                return verdict
+            if kept is Verdict.BLOCKED or kept is Verdict.WAITING:
+                self.asleep = True  # with the turn held: who unblocks a peer after this sees it
+            return kept
         finally:
             out.give()
-        return Verdict.BUSY if verdict is Verdict.BUSY else kept
 
     def _write_out(self) -> Verdict:
         """Out-turn held: write what the peers take, and end the promise if that was everything."""

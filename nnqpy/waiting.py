@@ -160,7 +160,8 @@ class Reader:
         inbox = turns.core.inbox
         if into.take():
             try:
-                turns.fill()
+                while turns.fill() and not inbox:
+                    pass  # a large message arrives in pieces
                 if not inbox and self._spinner.worth_it():
                     self._spinner.spin()
                 while not inbox:
@@ -174,8 +175,8 @@ class Reader:
                             turns.poll_in(left(deadline))
                     finally:
                         into.parked = False
-                    if not inbox:
-                        turns.fill()
+                    while not inbox and turns.fill():
+                        pass
             finally:
                 into.give()
                 if into.line and inbox:

@@ -164,6 +164,8 @@ class SocketCore:
         self.bytes_delivered = 0
         self.dropped: Counter[str] = Counter()
         self.unsent: Iterator[bytes] = iter(())
+        self.cut_frames: dict[int, Peer] = {}
+        """The peers that are in the middle of a frame, by id."""
         self.over = False
         """The socket is closed, and what was queued is counted as dropped."""
 
@@ -257,12 +259,14 @@ class SocketCore:
                     # A commit: stores only, no call.
                     self.unsent = unsent
                     peer.begun = None
+                    del self.cut_frames[peer.id]
                     self._put_back(back)
                 else:
                     dropped = self.dropped["peer_lost_mid_frame"] + 1
                     # A commit: stores only, no call.
                     self.dropped["peer_lost_mid_frame"] = dropped
                     peer.begun = None
+                    del self.cut_frames[peer.id]
             peer.release_out()
             self.lost_out.popleft()
 
@@ -350,9 +354,7 @@ class SocketCore:
         """Messages accepted and neither delivered nor dropped; lock held."""
         if self.over:
             return 0
-        peers = {peer.id: peer for peer in (*self.peers.values(), *self.lost_out)}  # for an instant one may be in both
-        begun = sum(peer.begun is not None for peer in peers.values())
-        return len(self.outbox) + len(self.hand) + length_hint(self.unsent) + begun
+        return len(self.outbox) + len(self.hand) + length_hint(self.unsent) + len(self.cut_frames)
 
     def stats(self) -> Stats:
         """Return the counters, all of one instant."""

@@ -108,6 +108,7 @@ class SendPump(SocketCore):
                 delivered, bytes_delivered = self.delivered + 1, self.bytes_delivered + size
                 # A commit: stores only.
                 peer.begun = None
+                del self.cut_frames[peer.id]
                 peer.sent, peer.bytes_sent = sent, bytes_sent
                 self.delivered, self.bytes_delivered = delivered, bytes_delivered
         if peer not in self._ready:
@@ -201,7 +202,9 @@ class SendPump(SocketCore):
             unsent = reversed(back)
             # A commit: stores only, no call.
             peer.record = []
-            peer.begun, peer.rest = begun, rest
+            if part:
+                peer.begun, peer.rest = begun, rest
+                self.cut_frames[peer.id] = peer
             peer.sent, peer.bytes_sent = sent, bytes_sent
             self.delivered, self.bytes_delivered = delivered, bytes_delivered
             self._burst = burst
