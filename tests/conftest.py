@@ -11,8 +11,13 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, settings
 
+from nnqpy import reactor
+from nnqpy.turns import State
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from nnqpy.turns import Turns
 
 settings.register_profile(
     "ci", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
@@ -21,15 +26,25 @@ settings.register_profile("dev", deadline=None)  # a shared machine's pauses are
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") == "true" else "dev"))
 
 
+def open_sockets() -> set[Turns]:
+    """Return the sockets of this process that nobody has closed."""
+    return {turns for turns in tuple(reactor.sockets) if turns.state is State.OPEN}
+
+
 @pytest.fixture(autouse=True)
-def nothing_left_behind() -> Iterator[None]:
-    """Fail the test that leaves a thread of its own or a child process: it would disturb another one."""
-    before = set(threading.enumerate())
+def nothing_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail the test that leaves a socket, a thread or a child process of its own: it would disturb another one."""
+    sockets, threads = open_sockets(), set(threading.enumerate())
+    failed_before = request.session.testsfailed
     yield
-    gc.collect()  # an unclosed socket or file warns now, in this test's name
-    for thread in set(threading.enumerate()) - before:
+    if request.session.testsfailed > failed_before:
+        return  # what a failed test leaves is held by its traceback: one report is enough
+    if open_sockets() - sockets:
+        gc.collect()  # one that nobody holds warns now, in this test's name
+    assert not open_sockets() - sockets, "a socket was left open"
+    for thread in set(threading.enumerate()) - threads:
         if not thread.daemon:
             thread.join(timeout=5)
-    left = [thread.name for thread in set(threading.enumerate()) - before if not thread.daemon]
+    left = [thread.name for thread in set(threading.enumerate()) - threads if not thread.daemon]
     assert not left, f"threads left running: {left}"
     assert not multiprocessing.active_children()
