@@ -30,6 +30,8 @@ LARGE: Final = 32 * 1024
 """Bodies from this size on are read into a `bytes` of their own: without any copy where they arrive whole."""
 READ_MIN: Final = 16 * 1024
 READ_MAX: Final = 256 * 1024
+BODY_READ: Final = 1024 * 1024
+"""Bytes asked for at a time of a large body, or as many as are here already: what did not come is given back at once."""
 CRUMB: Final = 16 * 1024
 """Smaller pieces of a large body are joined as they come: a slow peer's body is no list of single bytes."""
 GATHER_FROM: Final = 8192
@@ -222,7 +224,7 @@ class Engine:
         try:
             if self._fault is not None:
                 self._turns.lose(self, self._fault.reason, self._fault.detail)
-            elif self._total >= 0:
+            elif self._total >= 0 or (self._large and self._read_large_header()):
                 self._read_body()
             else:
                 self._read_frames(limit)
@@ -281,7 +283,7 @@ class Engine:
             if not stuffed:
                 length = codec.peek(data, place, most)
                 if length is not None and length >= LARGE:
-                    chunks, total = [data[place + header_size :]], length
+                    chunks, total = [data[place + header_size :]] if place + header_size < len(data) else [], length
                     data, place = b"", 0
                 elif place:
                     data, place = data[place:], 0
@@ -304,13 +306,32 @@ class Engine:
             self._appetite = max(READ_MIN, self._appetite >> 1)
         return chunk
 
+    def _read_large_header(self) -> bool:
+        """Read a header alone, where the last message was large; True if one more large body follows it."""
+        if self._data or self.stuffed:
+            return False
+        chunk = self._next_chunk()
+        if len(chunk) != self._codec.header_size:
+            return False
+        try:
+            length = self._codec.peek(chunk, 0, self._turns.recv_max)
+        except ProtocolError:
+            return False
+        if length is None or length < LARGE:
+            return False
+        # A commit: stores only, no call.
+        self._total = length
+        self._chunks = []
+        self._arrived = []
+        return True
+
     def _read_body(self) -> None:
         chunks = self._chunks
-        have = sum(map(len, chunks))
+        have = sum(map(len, chunks)) if chunks else 0
         want = self._total - have
         if want:
             # Memory follows what has arrived, not what was announced.
-            chunks.extend(map(self._recv, (min(want, max(READ_MAX, have)),)))
+            chunks.extend(map(self._recv, (min(want, max(BODY_READ, have)),)))
             if not chunks[-1]:
                 self._end()
                 return
@@ -319,7 +340,8 @@ class Engine:
                 chunks[-2:] = [chunks[-2] + chunks[-1]]
             if want:
                 return
-        self._commit([b"".join(filter(None, chunks))], b"", 0, [], -1, stuffed=False, large=True, fault=None)
+        body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        self._commit([body], b"", 0, [], -1, stuffed=False, large=True, fault=None)
 
     def _commit(
         self,
@@ -334,6 +356,15 @@ class Engine:
         fault: ProtocolError | None,
     ) -> None:
         core = self._turns.core
+        if not out:
+            # A commit: stores only, no call.
+            self._data, self._place = data, place
+            self._chunks, self._total = chunks, total
+            self.stuffed, self._large, self._fault = stuffed, large, fault
+            self._arrived = []
+            if fault is not None:
+                self._turns.lose(self, fault.reason, fault.detail)
+            return
         bodies = iter(core.deliver(self, out))
         number, size = len(out), sum(map(len, out))
         with core.lock:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from nnqpy.errors import Closed, ForkedError, Reason
 from nnqpy.events import PeerAdded
-from nnqpy.poller import MOST, READABLE, Bell, Poller
+from nnqpy.poller import MOST, READABLE, WRITABLE_ONCE, Bell, Poller
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -154,6 +154,8 @@ class Turns:
         """Peers whose other end is gone, of which no descriptor tells."""
         self.watchers: deque[Waiter] = deque()
         """Those who wait for peers to come or go."""
+        self._missed = False
+        """An edge may have been seen and not been used."""
         self._janitor = janitor
         core.on_lost = self._lost
         self._by_fd: dict[int, Peer] = {}
@@ -335,23 +337,39 @@ class Turns:
 
     def poll_out(self, timeout: float | None) -> None:
         """Out-turn held: wait at most `timeout` seconds for peers to have room again, and note them."""
-        core, ready = self.core, self.ready_out
-        while ready:
-            self._roomy(ready.popleft())
-            timeout = 0
-        for fd, _ in self.out.poller.poll(timeout, MOST):
-            peer = self._by_fd.get(fd)
-            if peer is not None:
-                self._roomy(peer)
-            elif fd == self.out.bell.fileno():
-                self.out.bell.silence()
+        core, ready, out = self.core, self.ready_out, self.out
+        try:
+            if self._missed:
+                self._ask_again()
+            while ready:
+                self._roomy(ready[0])
+                ready.popleft()
+                timeout = 0
+            for fd, _ in out.poller.poll(timeout, MOST):
+                peer = self._by_fd.get(fd)
+                if peer is not None:
+                    self._roomy(peer)
+                elif fd == out.bell.fileno():
+                    out.bell.silence()
+        except BaseException:
+            self._missed = True
+            raise
         if core.lost_out:
             self.bury_out()
 
+    def _ask_again(self) -> None:
+        """An interrupt came between an edge and its use: have the kernel tell again who has room."""
+        for number in tuple(self.blocked):
+            peer = self.core.peers.get(number)
+            if peer is not None and peer.fd >= 0:
+                self.out.poller.add(peer.fd, WRITABLE_ONCE)
+        self._missed = False
+
     def _roomy(self, peer: Peer) -> None:
         peer.full = False
-        self.blocked.discard(peer.id)
         self.core.writable(peer)
+        if not peer.full:
+            self.blocked.discard(peer.id)
 
     def bury_out(self) -> None:
         """Out-turn held: let go of the dead."""
