@@ -404,6 +404,18 @@ class Arena:
             self.ours.send(b"back", timeout=PATIENCE)
             assert self.partner.recv(timeout=PATIENCE) == b"back"
 
+    @property
+    def pull(self) -> Pull:
+        """Our socket, or the partner: the one that is a Pull. Keep no name for it: see `__exit__`."""
+        (pull,) = (one for one in (self.ours, self.partner) if isinstance(one, Pull))
+        return pull
+
+    @property
+    def push(self) -> Push:
+        """Our socket, or the partner: the one that is a Push."""
+        (push,) = (one for one in (self.ours, self.partner) if isinstance(one, Push))
+        return push
+
     # --- the end -------------------------------------------------------------------------------------------
 
     def __enter__(self) -> Self:
@@ -424,6 +436,7 @@ class Arena:
         if error is None:
             assert unjudged == [], "ends were told that nobody asked for"
             assert self._errors.records == []
+            # The pollers of a closed socket stay as long as somebody holds it.
             del self.ours, self.partner
             await_descriptors(self._descriptors)
 
