@@ -36,6 +36,8 @@ GATHER: Final = 100e-6
 """Seconds that a burst may gather messages before the next sender who looks writes them."""
 FIRST_LOOK: Final = 7
 BATCH: Final = 256
+SHARE: Final = 256
+"""Messages that a reader takes from one ready peer before it looks at the next, if the inbox has room for them."""
 PAUSE: Final = 1e-3
 """Seconds without a write after which a burst is over: the next messages are shared out from scratch."""
 
@@ -154,6 +156,8 @@ class Turns:
         """Peers whose other end is gone, of which no descriptor tells."""
         self.watchers: deque[Waiter] = deque()
         """Those who wait for peers to come or go."""
+        self._breadth = 4 * FEW
+        """Ready descriptors that one look asks for."""
         self._missed = False
         """An edge may have been seen and not been used."""
         self._janitor = janitor
@@ -510,7 +514,7 @@ class Turns:
         moved = False
         ready = self.ready_in
         if ready:
-            share = max(room // len(ready), BATCH)
+            share = max(room // len(ready), SHARE)
             while ready:
                 peer = ready[0]
                 if not peer.gone:
@@ -535,24 +539,31 @@ class Turns:
     def poll_in(self, timeout: float | None) -> bool:
         """In-turn held: wait at most `timeout` seconds for something to read, and read it, fairly."""
         core, into = self.core, self.into
-        events = into.poller.poll(timeout, MOST)
+        events = into.poller.poll(timeout, self._breadth)
         if not events:
             return False
+        used = 0
         moved = False
         inbox, hwm = core.inbox, core.options.recv_hwm
         room = hwm - len(inbox)
         # An even part of the room, but no crumbs: who gets nothing of it now is the first the next time.
-        share = max(room // len(events), BATCH)
+        share = max(room // len(events), SHARE)
         for fd, _ in events:
             peer = self._by_fd.get(fd)
             if peer is None:
                 if fd == into.bell.fileno():
                     into.bell.silence()
             elif room > 0 and not peer.stuffed and not peer.gone:
+                used += 1
                 moved |= peer.read(min(share, room))
                 room = hwm - len(inbox)
                 if peer.stuffed:
                     self.ready_in.append(peer)  # type: ignore[unreachable]  # `read` changes `stuffed`
+        # Ask for as many events as the room was good for: with many loud peers the rest would be listed for nothing.
+        if room <= 0:
+            self._breadth = max(FEW, used)
+        elif used == self._breadth:
+            self._breadth = min(MOST, 2 * used)
         return moved
 
     def bury_in(self) -> None:
