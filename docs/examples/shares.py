@@ -4,7 +4,7 @@ import contextlib
 
 from nnqpy import Pull, Push, TimedOut
 
-JOBS = 9000
+JOBS = 90
 
 with Push() as jobs:
     url = jobs.bind("ipc://@nnqpy-example-shares").url
@@ -13,9 +13,8 @@ with Push() as jobs:
 
     jobs.send_many(b"job %d" % number for number in range(JOBS))
     jobs.flush(timeout=30)
-    shares = [peer.sent for peer in jobs.peers]
-    print(f"{sum(shares)} jobs for {len(shares)} workers")
-    print("each has between a quarter and a half:", all(JOBS / 4 < share < JOBS / 2 for share in shares))
+    for peer in jobs.peers:
+        print(f"a {peer.protocol} was given {peer.sent} jobs")
 
 # The Push is closed; what it has handed over is still there to be taken.
 taken: list[bytes] = []
