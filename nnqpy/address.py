@@ -131,10 +131,11 @@ def _tcp(url: str, scheme: str, rest: str) -> TcpAddress:
             raise AddressError(f"{url!r} has no port; wanted tcp://host:port")
         if ":" in host:
             raise AddressError(f"{url!r} has an IPv6 address without brackets; wanted tcp://[v6-address]:port")
-    strange = set(host) & set("/?#@\\ \t\r\n\0")
+    strange = set(host) & set("/?#@[]\\ \t\r\n\0")
     if strange or not host.isascii() or len(host) > 255:
         raise AddressError(f"{url!r} has no usable host; wanted tcp://host:port")
     if not (port.isascii() and port.isdigit()) or len(port) > 5 or int(port) > 65535:
         raise AddressError(f"{url!r} has port {port!r}; wanted a decimal number from 0 to 65535")
-    family = int(scheme[3:] or 0)
-    return TcpAddress(scheme, "" if host == "*" else host.lower(), int(port), family)
+    name, percent, zone = host.partition("%")  # an IPv6 zone is the name of an interface: its case counts
+    host = "" if host == "*" else name.lower() + percent + zone
+    return TcpAddress(scheme, host, int(port), int(scheme[3:] or 0))

@@ -18,6 +18,15 @@ from __future__ import annotations
 
 import errno
 from enum import StrEnum
+from functools import partial
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    # What `__reduce__` gives: how to make the error again, from what, and its attributes. An error crosses to another
+    # process by it (a pool hands its workers' errors on), and Python's own way knows no keyword arguments.
+    Recipe = tuple[Callable[[str], "NnqError"], tuple[str], dict[str, object]]
 
 
 class Reason(StrEnum):
@@ -100,6 +109,9 @@ class TimedOut(NnqError, TimeoutError):
         self.reason = reason
         self.sent = sent
 
+    def __reduce__(self) -> Recipe:
+        return partial(type(self), timeout=self.timeout, reason=self.reason, sent=self.sent), (str(self),), vars(self)
+
     def __str__(self) -> str:
         return str(self.args[1])
 
@@ -114,6 +126,9 @@ class WouldBlock(NnqError, BlockingIOError):
     def __init__(self, text: str, *, reason: str) -> None:
         super().__init__(errno.EAGAIN, text)
         self.reason = reason
+
+    def __reduce__(self) -> Recipe:
+        return partial(type(self), reason=self.reason), (str(self),), vars(self)
 
     def __str__(self) -> str:
         return str(self.args[1])
@@ -131,3 +146,6 @@ class ProtocolError(NnqError):
         super().__init__(f"{reason}: {detail}")
         self.reason = reason
         self.detail = detail
+
+    def __reduce__(self) -> Recipe:
+        return partial(type(self), self.reason), (self.detail,), vars(self)

@@ -39,10 +39,15 @@ class Options:
     ipc_mode: int = 0o600
 
     def __post_init__(self) -> None:
-        for name in ("send_hwm", "recv_hwm"):
-            mark = getattr(self, name)
-            if not isinstance(mark, int) or isinstance(mark, bool):
-                raise TypeError(f"{name} is a number of messages (int), not {mark!r}")
+        for name, what in (
+            ("send_hwm", "a number of messages (int)"),
+            ("recv_hwm", "a number of messages (int)"),
+            ("ipc_mode", "permission bits (int), as 0o600"),
+        ):
+            number = getattr(self, name)
+            if not isinstance(number, int) or isinstance(number, bool):
+                raise TypeError(f"{name} is {what}, not {number!r}")
+        for name, mark in (("send_hwm", self.send_hwm), ("recv_hwm", self.recv_hwm)):
             if mark < 1:
                 raise ValueError(f"{name} is at least 1 message, not {mark}")
         for name, least in (("send_hwm_bytes", 1), ("recv_max_size", 0)):
@@ -55,8 +60,9 @@ class Options:
                 raise ValueError(f"{name} is at least {least} byte(s) or None for no limit, not {size}")
         for name in ("linger", "handshake_timeout", "reconnect_min", "reconnect_max"):
             check_seconds(name, getattr(self, name))
-        if self.handshake_timeout == 0 or self.reconnect_min == 0:
-            raise ValueError("handshake_timeout and reconnect_min are more than 0 seconds")
+        for name in ("handshake_timeout", "reconnect_min"):
+            if not getattr(self, name):
+                raise ValueError(f"{name} is more than 0 seconds, not {getattr(self, name)}")
         if self.reconnect_max < self.reconnect_min:
             raise ValueError(
                 f"reconnect_max ({self.reconnect_max} s) is less than reconnect_min ({self.reconnect_min} s)"
