@@ -215,7 +215,17 @@ class Engine:
 
     def _broken(self, error: OSError) -> None:
         self.full = True
-        self._turns.lose(self, Reason.RESET_MID_FRAME if self.begun else Reason.RESET, error.strerror or str(error))
+        if self._turns.core.receives:
+            # What the peer sent before it left may still be here: the reader takes it, and finds the end behind it.
+            self._turns.hang_up(self)
+        else:
+            self._reset(error)
+
+    def _reset(self, error: OSError) -> None:
+        """Give the connection up. Whoever finds it broken, the reason is the same: it looks at both directions."""
+        mid_frame = self._mid_frame or self.begun is not None
+        reason = Reason.RESET_MID_FRAME if mid_frame else Reason.RESET
+        self._turns.lose(self, reason, error.strerror or str(error))
 
     # --- in-turn -------------------------------------------------------------------------------------------
 
@@ -231,8 +241,7 @@ class Engine:
         except BlockingIOError:
             return False
         except OSError as error:
-            reason = Reason.RESET_MID_FRAME if self._mid_frame else Reason.RESET
-            self._turns.lose(self, reason, error.strerror or str(error))
+            self._reset(error)
         return True
 
     @property
@@ -398,7 +407,7 @@ class Engine:
         except BlockingIOError:
             return
         except OSError as error:
-            self._turns.lose(self, Reason.RESET, error.strerror or str(error))
+            self._reset(error)
 
     def ended(self) -> bool:
         """Whether the next read would find the end, with nothing before it."""

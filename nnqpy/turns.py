@@ -578,6 +578,11 @@ class Turns:
             peer.release_in()
             lost.popleft()
 
+    def hang_up(self, peer: Peer) -> None:
+        """Have a peer read to its end, soon; from any thread."""
+        self.hung.append(peer)
+        self.attend()
+
     def hung_up(self, peer: Peer) -> bool:
         """Look at a connection whose other end is gone and that nobody may be reading; False: try again later."""
         if peer.gone or self.state is State.FORKED:

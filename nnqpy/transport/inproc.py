@@ -220,8 +220,7 @@ class InprocPeer:
         """Tell the other side that this is the end; it still reads what is in its pipe."""
         other = self.other
         other.ended = True
-        other.turns.hung.append(other)
-        other.turns.attend()
+        other.turns.hang_up(other)
 
     finish = cut
 
