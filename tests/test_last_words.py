@@ -15,10 +15,12 @@ def test_a_write_that_finds_the_peer_gone_loses_nothing_that_it_had_sent() -> No
         peer = socket.create_connection(("127.0.0.1", port))
         peer.sendall(greeting(0x10) + TCP.join([b"last", b"words"]))
         pair.wait_for_peers(timeout=10)
-        peer.close()  # with our greeting unread: a reset, which the first write after it meets
-
+        into = pair._turns.into
+        assert into.take()  # nobody reads: it is a write that finds the peer gone
+        peer.close()  # with our greeting unread: a reset
         pair.send(b"into the void")
         pair.send(b"again")
+        into.give()
 
         assert pair.recv(timeout=10) == b"last"
         assert pair.recv(timeout=10) == b"words"
