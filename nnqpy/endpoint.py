@@ -103,10 +103,12 @@ class Endpoint:
             bury=reactor.bury,
         )
         engine.on_gone = self._gone
+        # Watched first: once attached, another thread may close the socket, and the number is somebody else's.
+        self._janitor.watch(self._turns, engine)
         refused = self._turns.attach(engine)
         if refused is None:
-            self._janitor.watch(self._turns, engine)
             return engine
+        self._janitor.unwatch(engine)
         sock.close()
         if refused is not Reason.CLOSED_BY_US:
             detail = "this Pair has its one peer already" if refused is Reason.LIMIT_PIPES else "refused"

@@ -105,6 +105,7 @@ class Janitor:
         self._thread.join(timeout)
         if not self._thread.is_alive():
             self.loop.close()
+            self.forget()  # whose task was cancelled before its first step has nobody to close it
 
     # --- promises ------------------------------------------------------------------------------------------
 
@@ -160,15 +161,19 @@ class Janitor:
         self._watched[engine.fd] = (turns, engine)
         self._hang_ups.register(engine.fd, HANG_UP if turns.core.receives else STRAY)
 
+    def unwatch(self, engine: Engine) -> None:
+        """Look at an engine no more; before its descriptor is closed, from any thread."""
+        if self._watched.pop(engine.fd, None) is not None:
+            with contextlib.suppress(OSError, ValueError):
+                self._hang_ups.unregister(engine.fd)
+
     def bury(self, engine: Engine, sock: socket.socket) -> None:
         """Close the system's socket of an engine that nobody uses any more; from any thread.
 
         If it is we who close, with data perhaps still on its way, the peer's own end is waited for, within
         bounds: closing with unread input would reset the connection and destroy what the peer has not read.
         """
-        if self._watched.pop(engine.fd, None) is not None:
-            with contextlib.suppress(OSError, ValueError):
-                self._hang_ups.unregister(engine.fd)
+        self.unwatch(engine)
         if engine.finishing and engine.sent and not self._stopping:
             self._leaving.add(sock)
             self.start(self._see_off(sock))
@@ -222,7 +227,7 @@ class Janitor:
         return bool(self._leaving)
 
     def forget(self) -> None:
-        """In a forked child: our copies of the parent's descriptors go, silently."""
+        """Close what nobody sees off any more; in a forked child: our copies of the parent's descriptors."""
         for sock in tuple(self._leaving):
             sock.close()
 
