@@ -7,6 +7,7 @@ it goes, through their standard streams. Whatever happens to it, their input end
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 import subprocess
 import sys
@@ -128,7 +129,10 @@ class _Demo:
     async def _pipelines(self, outcomes: list[Outcome]) -> None:
         for transport in self._plan.transports:
             if self._stopped_by is None:
-                with tempfile.TemporaryDirectory(prefix="nnq-demo-") as place:
+                with contextlib.ExitStack() as stack:
+                    place = ""
+                    if transport == "ipc":
+                        place = stack.enter_context(tempfile.TemporaryDirectory(prefix="nnq-demo-"))
                     outcomes.append(await self._pipeline(transport, Path(place)))
 
     async def _pipeline(self, transport: str, place: Path) -> Outcome:
