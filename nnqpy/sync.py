@@ -18,6 +18,7 @@ from nnqpy.message import frozen
 from nnqpy.options import check_seconds
 from nnqpy.patterns.pair import PairCore
 from nnqpy.patterns.pipeline import PullCore, PushCore
+from nnqpy.turns import State
 from nnqpy.waiting import Reader, ThreadWaiter, wait_out
 
 if TYPE_CHECKING:
@@ -46,6 +47,8 @@ _unwritten = _Unwritten()
 def _write_all() -> None:
     while _unwritten.turns:
         turns = _unwritten.turns.pop()
+        if turns.state is State.FORKED:
+            continue  # left by the parent's thread: the parent's to write
         if turns.promised and turns.core.outbox and turns.core.dealing:
             turns.write()
 
@@ -60,7 +63,8 @@ def _deadline(timeout: float | None) -> float | None:
 class Events:
     """A socket's events as they happen; iteration ends after `SocketClosed`."""
 
-    def __init__(self, log: EventLog) -> None:
+    def __init__(self, turns: Turns, log: EventLog) -> None:
+        self._turns = turns
         self._log = log
         self._over = False
 
@@ -84,6 +88,8 @@ class Events:
         deadline = _deadline(timeout)
         log = self._log
         while (event := log.take()) is None:
+            if self._turns.state is State.FORKED:  # nothing will happen here: say so instead of waiting for ever
+                self._turns.check_open()
             waiter = ThreadWaiter()
             log.line.append(waiter)
             if log.events:
@@ -143,7 +149,7 @@ class Socket(BaseSocket):
 
     def events(self) -> Events:
         """Return the events that happen from now on."""
-        return Events(self._ends.log())
+        return Events(self._turns, self._ends.log())
 
     def close(self, linger: float | None = None) -> DrainReport:
         """Close: refuse new messages, send what is queued for at most `linger` seconds, part with the peers.
