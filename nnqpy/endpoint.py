@@ -89,6 +89,13 @@ class Endpoint:
         except OSError as error:
             self._failed(sock, remote, Reason.RESET, error.strerror or str(error))
             return None
+        except asyncio.CancelledError as cancelled:
+            if Reason.LIMIT_HANDSHAKES not in cancelled.args:
+                sock.close()
+                raise
+            detail = f"more than {HANDSHAKES_MAX} connections were greeting at once"
+            self._failed(sock, remote, Reason.LIMIT_HANDSHAKES, detail)
+            return None
         except BaseException:
             sock.close()
             raise
@@ -196,6 +203,10 @@ class StreamListener(Endpoint):
             try:
                 sock, _address = self._bound.sock.accept()
             except BlockingIOError:
+                # Not with the first that is accepted: what one connection gives back, the next one may use up.
+                if self._throttled:
+                    self._throttled = False
+                    self._core.emit(AcceptResumed(self.url))
                 return
             except OSError as error:
                 if error.errno in _EXHAUSTED:
@@ -225,10 +236,6 @@ class StreamListener(Endpoint):
         task = asyncio.current_task()
         try:
             await self._greet(sock, "in", self._janitor.loop.time() + self._options.handshake_timeout)
-        except asyncio.CancelledError as cancelled:
-            if cancelled.args:
-                detail = f"more than {HANDSHAKES_MAX} connections were greeting at once"
-                self._failed(sock, "", Reason.LIMIT_HANDSHAKES, detail)
         finally:
             with contextlib.suppress(ValueError):
                 self._greeting.remove(task)  # type: ignore[arg-type]  # we are in a task

@@ -59,6 +59,7 @@ class Bell:
     def __init__(self) -> None:
         self.rung = False
         """Whether somebody has rung since the last `silence`; never False while the descriptor is readable."""
+        self._fd = -1  # what `__del__` finds if there is no descriptor to be had
         self._fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
 
     def fileno(self) -> int:
@@ -80,4 +81,5 @@ class Bell:
 
     def __del__(self) -> None:
         # Who still waits for it holds a reference, so the number cannot be reused under a waiter.
-        os.close(self._fd)
+        if self._fd >= 0:
+            os.close(self._fd)

@@ -49,6 +49,7 @@ class Janitor:
     """The thread and its loop. Everything without a word on threads is called in that loop."""
 
     def __init__(self) -> None:
+        self._hang_ups = select.epoll()  # first: a loop that is not run must be closed
         self.loop = asyncio.new_event_loop()
         self._dirty: set[Turns] = set()
         self._ticking = False

@@ -32,7 +32,8 @@ from typing import TYPE_CHECKING, Literal, Self, TypedDict, TypeVar, Unpack
 
 import pytest
 
-from nnqpy import Pair, Pull, Push, WouldBlock, reactor
+from nnqpy import Closed, Pair, Pull, Push, WouldBlock, reactor
+from nnqpy.errors import Reason
 from nnqpy.events import HandshakeFailed, PeerAdded, PeerRefused, PeerRemoved
 from nnqpy.sync import Receiving
 from nnqpy.wire.stream import IPC, TCP, greeting
@@ -284,13 +285,27 @@ class Arena:
 
     def stranger(self, words: bytes = b"") -> Stranger:
         """Return a new connection with a stranger, who has said `words` already; our side has greeted."""
-        stranger = Stranger(knock(self.url) if self._door is None else self._door.accept()[0])
-        self._kept.callback(stranger.close)
+        stranger = self.knocked()
         assert stranger.await_greeting() == greeting(self.ours._core.proto), "this is not our greeting"
         if words:
             stranger.say(words)
             self.digest(stranger)
         return stranger
+
+    def knocked(self) -> Stranger:
+        """Return a new connection with a stranger; our side may not have seen it yet."""
+        stranger = Stranger(knock(self.url) if self._door is None else self._door.accept()[0])
+        self._kept.callback(stranger.close)
+        return stranger
+
+    def crowd(self, number: int, words: bytes = b"") -> list[Stranger]:
+        """Return that many strangers at our listener who have each said `words`; our side has greeted them all."""
+        strangers = [self.knocked() for _ in range(number)]
+        for stranger in strangers:
+            stranger.say(words)
+        for stranger in strangers:
+            stranger.await_input()
+        return strangers
 
     def attached(self) -> Stranger:
         """Return a stranger who has greeted as it should and is a peer now."""
@@ -313,19 +328,28 @@ class Arena:
         settle()
         self.take()
 
+    def digest_all(self) -> None:
+        """Let our side read what all of its peers have said; that must be on its way to us by now."""
+        deadline = monotonic() + PATIENCE
+        while True:
+            self.turn()
+            if not any(_ask(peer.fd, termios.FIONREAD) for peer in self.ours._core.peers.values()):
+                return
+            assert monotonic() < deadline, "not all is read"
+
     def take(self) -> None:
         """Receive what is there."""
         if isinstance(self.ours, Receiving):
-            with suppress(WouldBlock):
+            with suppress(WouldBlock, Closed):
                 while True:
                     self.got.append(self.ours.recv_nowait())
 
     # --- what is told --------------------------------------------------------------------------------------
 
     def failures(self) -> list[Failure]:
-        """Return what was told of the strangers' ends that `verdict` has not returned yet."""
+        """Return what was told of the strangers' ends that `verdict` has not returned yet; less what our side ended."""
         told = [event for event in tuple(self.events) if isinstance(event, HandshakeFailed | PeerRefused | PeerRemoved)]
-        return told[self._judged :]
+        return [event for event in told if event.reason is not Reason.CLOSED_BY_US][self._judged :]
 
     def verdict(self) -> Failure:
         """Wait for the end of a stranger to be told, once; and return what is told of it."""
@@ -555,8 +579,7 @@ def knock(url: str) -> socket.socket:
     family, address = sockaddr(url)
     sock = socket.socket(family)
     try:
-        sock.settimeout(PATIENCE)
-        sock.connect(address)
+        sock.connect(address)  # without a time limit: Unix sockets take that for "do not wait for the listener"
     except BaseException:
         sock.close()
         raise

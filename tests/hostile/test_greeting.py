@@ -438,7 +438,7 @@ def test_r14_silent_strangers_hold_up_nobody(kind: Kind, scheme: Scheme) -> None
     crowd = 1000
 
     with descriptors_for(2 * crowd), Arena(kind, scheme, "dialer", partner=False) as arena, Memory() as memory:
-        strangers = [arena.stranger() for _ in range(crowd)]
+        strangers = arena.crowd(crowd)
         began = monotonic()
         arena.invite()
         took = monotonic() - began
