@@ -213,9 +213,6 @@ class StreamListener(Endpoint):
                     self._throttle(error)
                     return
                 continue  # that one connection was aborted before we had it
-            if self._throttled:
-                self._throttled = False
-                self._core.emit(AcceptResumed(self.url))
             sock.setblocking(False)
             reactor.stray_sockets.add(sock)
             if len(self._greeting) >= HANDSHAKES_MAX:

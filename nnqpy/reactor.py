@@ -55,7 +55,6 @@ class Janitor:
         self._ticking = False
         self._idle = 0
         self._switch_before = 0.0
-        self._hang_ups = select.epoll()
         self._blocked: dict[int, Turns] = {}
         """Sockets whose out-poller the loop watches, by its descriptor."""
         self._watched: dict[int, tuple[Turns, Peer]] = {}
