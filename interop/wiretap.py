@@ -5,12 +5,8 @@ from __future__ import annotations
 import socket
 import threading
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Self
 
 from interop.spots import sockaddr
-
-if TYPE_CHECKING:
-    from types import TracebackType
 
 PATIENCE = 20.0
 
@@ -28,6 +24,7 @@ class Wiretap:
         self.dialer_said = b""
         self.listener_said = b""
         self._target = target
+        self._sides: tuple[socket.socket, ...] = ()
         self._open = ExitStack()
         self._listener = self._open.enter_context(_bound(url))
         self._thread = threading.Thread(target=self._run, name="wiretap", daemon=True)
@@ -39,22 +36,16 @@ class Wiretap:
             f"the connection is still open; so far {self.dialer_said!r} {self.listener_said!r}"
         )
 
-    def __enter__(self) -> Self:
+    def start(self) -> None:
+        """Pass on from now; `target` must be bound."""
         self._thread.start()
-        return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Cut the connection, whatever its state."""
         for side in (*self._sides, self._listener):
             _hang_up(side, socket.SHUT_RDWR)  # wakes a thread that is inside accept() or recv()
         self._thread.join(PATIENCE)
         self._open.close()
-
-    _sides: tuple[socket.socket, ...] = ()
 
     def _run(self) -> None:
         try:

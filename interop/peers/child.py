@@ -66,7 +66,9 @@ class Child:
 
     def quiet(self, kind: str) -> bool:
         """True if no word of that kind waits to be taken."""
-        return self._line(kind).empty()
+        line = self._line(kind)
+        with self._lines_lock:
+            return line.qsize() == (1 if self._ended else 0)  # the mark of the end
 
     def write(self, words: bytes) -> None:
         """Feed its input."""

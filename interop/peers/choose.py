@@ -6,6 +6,7 @@ import importlib.metadata
 import importlib.util
 import os
 import shutil
+import subprocess
 from typing import TYPE_CHECKING, Final
 
 import pytest
@@ -55,4 +56,8 @@ def describe() -> str:
 
 
 def _version(kind: Kind) -> str:
-    return importlib.metadata.version("pynng") if kind == "pynng" else "found"
+    if kind == "pynng":
+        return importlib.metadata.version("pynng")
+    if kind == "nngcat":
+        return subprocess.run([kind, "--version"], capture_output=True, text=True, check=False).stdout.strip()
+    return "found"  # nanocat does not know its own
