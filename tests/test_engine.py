@@ -18,7 +18,7 @@ from nnqpy.patterns.pair import PairCore
 from nnqpy.patterns.pipeline import PullCore, PushCore
 from nnqpy.wire.stream import IPC, TCP
 from tests.kit.cores import queue
-from tests.kit.engines import Line, Socket, connected, unwire, wire
+from tests.kit.engines import Line, Socket, close_lines, connected, unwire, wire
 from tests.kit.interrupts import interrupt
 
 if TYPE_CHECKING:
@@ -33,6 +33,13 @@ SIZES: Final = [0, 1, 9, 1000, LARGE - 1, LARGE, LARGE + 1, 100_000]
 def numbered(sizes: list[int]) -> list[bytes]:
     """Bodies of these sizes, each of its own bytes."""
     return [bytes([n % 251]) * size for n, size in enumerate(sizes)]
+
+
+@pytest.fixture(autouse=True)
+def lines_closed() -> Iterator[None]:
+    """Close every line, also after a failure."""
+    yield
+    close_lines()
 
 
 # --- reading -----------------------------------------------------------------------------------------------

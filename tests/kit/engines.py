@@ -25,6 +25,20 @@ PATIENCE: Final = 10.0
 """Seconds after which the other end gives up: only where a test fails."""
 
 
+_open: list[Line] = []
+
+
+def close_lines() -> None:
+    """Close every line that a test has opened: also one that failed leaves nothing to the next."""
+    while _open:
+        _open[-1].close()
+
+
+def give_back(turns: Turns) -> None:
+    """Give the descriptors of a socket back now, that is at its end: the collector would do so at some time."""
+    del turns.into, turns.out
+
+
 class Socket:
     """A core and its turns, with a janitor that only notes when it is called."""
 
@@ -79,6 +93,7 @@ class Line:
             bury=self._bury,
             data=data,
         )
+        _open.append(self)
         assert home.turns.attach(self.engine) is None
 
     def _bury(self, engine: Engine, sock: socket.socket) -> None:
@@ -110,9 +125,13 @@ class Line:
         return data
 
     def close(self) -> None:
-        """Close both ends."""
+        """Close both ends; the line's socket is of no more use either."""
+        if self in _open:
+            _open.remove(self)
         self.far.close()
         self._near.close()
+        if hasattr(self.home.turns, "out"):
+            give_back(self.home.turns)
 
 
 @contextmanager

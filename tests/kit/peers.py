@@ -64,6 +64,8 @@ class FakePeer:
         """Called right before the buffer takes something: what else happens at that moment, or an error."""
         self.after_write: Callable[[], None] = _nothing
         """Called right after, before anybody has looked at what was taken."""
+        self._whole: list[bytes] = []
+        self._decoded = 0
         self._unread: deque[bytes] = deque()
 
     # --- what the test sees --------------------------------------------------------------------------------
@@ -71,22 +73,23 @@ class FakePeer:
     @property
     def written(self) -> list[bytes]:
         """The whole messages that the other end has."""
-        bodies: list[bytes] = []
-        place = 0
-        while (body := self._frame_at(place)) is not None:
-            bodies.append(body)
-            place += HEADER + len(body)
-        return bodies
+        self._decode()
+        return list(self._whole)
 
     @property
     def torn(self) -> bytes:
         """The part of a frame behind them."""
-        return bytes(self.stream[sum(HEADER + len(body) for body in self.written) :])
+        self._decode()
+        return bytes(self.stream[self._decoded :])
 
-    def _frame_at(self, place: int) -> bytes | None:
-        start = place + HEADER
-        end = start + int.from_bytes(self.stream[place:start], "big")
-        return bytes(self.stream[start:end]) if start <= len(self.stream) >= end else None
+    def _decode(self) -> None:
+        stream = self.stream
+        while len(stream) >= (start := self._decoded + HEADER):
+            end = start + int.from_bytes(stream[self._decoded : start], "big")
+            if len(stream) < end:
+                return
+            self._whole.append(bytes(stream[start:end]))
+            self._decoded = end
 
     def die(self, reason: Reason = Reason.RESET) -> None:
         """Be lost, as a connection that breaks is."""

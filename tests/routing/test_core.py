@@ -12,6 +12,7 @@ from nnqpy.events import PeerRemoved
 from nnqpy.options import Options
 from nnqpy.routing.core import SMALL, SocketCore, next_id
 from tests.kit.cores import Receiver, Sender, queue, sender
+from tests.kit.locks import hooked
 from tests.kit.peers import FakePeer, marry
 
 if TYPE_CHECKING:
@@ -58,6 +59,66 @@ def test_a_core_that_nobody_listens_to_tells_nothing() -> None:
     marry(core, peer)
 
     assert core.lose(peer, Reason.EOF, "")
+
+
+def test_a_loss_that_was_broken_off_is_finished_by_the_next_pump() -> None:
+    """Ctrl-C while a peer's end is told: whoever takes a turn next tells the rest."""
+    core, peer = sender(), FakePeer()
+    marry(core, peer)
+    told: list[object] = []
+
+    def interrupted(event: Event) -> None:
+        core.emit = told.append
+        raise KeyboardInterrupt
+
+    core.emit, core.on_lost = interrupted, told.append
+    with pytest.raises(KeyboardInterrupt):
+        peer.die()
+    assert told == []
+
+    core.pump()
+    assert told == [PeerRemoved(peer.info(), Reason.RESET, "it died"), peer]
+    assert core.peers == {}
+
+
+def test_a_loss_that_was_broken_off_is_finished_by_the_next_loss() -> None:
+    """Two peers break one after the other, and Ctrl-C comes with the first: both are told of."""
+    core, first, second = sender(), FakePeer(), FakePeer()
+    marry(core, first, second)
+    told: list[object] = []
+
+    def interrupted(event: Event) -> None:
+        core.emit = _nothing
+        raise KeyboardInterrupt
+
+    core.emit, core.on_lost = interrupted, told.append
+    with pytest.raises(KeyboardInterrupt):
+        first.die()
+    second.die()
+
+    assert told == [first, second]
+    assert core.peers == {}
+
+
+def test_a_loss_that_was_broken_off_before_it_began_is_none() -> None:
+    """Ctrl-C while the short lock is waited for: the peer is as it was."""
+    core, peer = sender(), FakePeer()
+    marry(core, peer)
+    lock = hooked(core)
+
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    lock.before.append(interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        peer.die()
+    core.pump()
+
+    assert (peer.gone, core.peers) == (False, {peer.id: peer})
+
+
+def _nothing(event: Event) -> None:
+    """Do nothing."""
 
 
 @pytest.mark.parametrize(("gently", "call"), [(True, "finish"), (False, "cut")])

@@ -254,3 +254,26 @@ def test_a_peer_is_lost_or_not_at_any_point() -> None:
         scene.ledger.check()
         if done:
             break
+
+
+@pytest.mark.xfail(raises=AssertionError, reason="`resume` forgets the loss before it has finished it")
+def test_a_peer_is_lost_for_good_after_two_interrupts() -> None:
+    """Ctrl-C pressed twice: once while a peer is parted with, once while that is taken up again."""
+    first = second = 0
+    while True:
+        scene = frame_cut()
+        scene.core.pump()
+        peer = scene.peers[0]
+        was_first = interrupt(peer.die, first, ROUTING)
+        was_second = interrupt(scene.core.pump, second, ROUTING)
+        scene.core.lose(peer, Reason.RESET, "again")
+        scene.core.pump()
+
+        assert peer.gone
+        assert (scene.core.peers, list(scene.core.lost_in)) == ({}, [peer])
+        assert set(peer.calls) == {"cut", "release_out"}
+        scene.finish()
+        scene.ledger.check()
+        if not was_first:
+            return
+        first, second = (first, second + 1) if was_second else (first + 1, 0)

@@ -682,16 +682,17 @@ def test_a_message_under_way_is_not_withdrawn() -> None:
     assert not core.withdraw(b"gone")
 
 
-def test_a_message_may_be_withdrawn_while_a_batch_is_taken() -> None:
+@pytest.mark.parametrize("number", [1, 3])
+def test_a_message_may_be_withdrawn_while_a_batch_is_taken(number: int) -> None:
     """A sender over the mark takes its message out just before the writer takes the batch that has it."""
     core, peer = sender(), FakePeer()
     marry(core, peer)
-    bodies = numbered(3)
+    bodies = numbered(number)
     queue(core, bodies)
     lock = hooked(core)
-    lock.before.extend([lambda: None, lambda: core.withdraw(bodies[2])])
+    lock.before.extend([lambda: None, lambda: core.withdraw(bodies[-1])])
 
     core.pump()
 
-    assert peer.written == bodies[:2]
+    assert peer.written == bodies[:-1]
     assert core.drained
