@@ -1,0 +1,5 @@
+"""Where the tasks' tests meet."""
+
+from tests.contract.conftest import spot, stream_spot
+
+__all__ = ["spot", "stream_spot"]
