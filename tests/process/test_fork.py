@@ -351,10 +351,17 @@ def test_a_peer_sees_the_parents_end_though_a_child_lives(scheme: str, tmp_path:
     """The child holds none of the parent's connections or addresses open: closing in the parent is closing."""
     one, other = connected(scheme, tmp_path)
     resting, release = os.pipe()
+    here, arrived = os.pipe()
+
+    def rest() -> bytes:
+        os.write(arrived, b"x")  # from here on the child's own part of the fork is done
+        return os.read(resting, 1)
+
     with one, other:
         url = one._ends.listeners[0].url
-        fork = Fork(lambda: os.read(resting, 1))
+        fork = Fork(rest)
         try:
+            assert select.select([here], [], [], PATIENCE)[0]
             one.close()
             until(lambda: other.peers == ())
             with Pair(bind=url):  # nobody holds the address
@@ -362,8 +369,8 @@ def test_a_peer_sees_the_parents_end_though_a_child_lives(scheme: str, tmp_path:
         finally:
             os.write(release, b"x")
             assert fork.result() == "b'x'"
-    os.close(resting)
-    os.close(release)
+    for fd in (resting, release, here, arrived):
+        os.close(fd)
 
 
 def _mp_child(inherited: Pair, url: str) -> None:
