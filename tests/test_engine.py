@@ -215,6 +215,31 @@ def test_large_bodies_arrive_whole(size: int) -> None:
         assert list(line.core.inbox) == bodies
 
 
+@codecs
+@pytest.mark.parametrize("part", [1, 5])
+def test_the_header_behind_a_large_body_may_be_cut(codec: Codec, part: int) -> None:
+    """It is read alone there, and may not be whole."""
+    large, bodies = b"x" * READ_MAX, [b"x" * READ_MAX, b"y" * READ_MAX, b"z"]
+    stream = wire(codec, bodies)
+    cut = codec.header_size + len(large) + part
+    with connected(codec) as line:
+        feed_and_take(line, stream[:cut], 10)
+        feed_and_take(line, stream[cut:], 10)
+
+        assert list(line.core.inbox) == bodies
+
+
+def test_a_bad_header_behind_a_large_body_is_judged() -> None:
+    """As one anywhere else: what came before is delivered."""
+    with connected(recv_max_size=READ_MAX) as line:
+        feed_and_take(line, wire(TCP, [b"x" * READ_MAX]), 10)
+        line.feed(TCP.header(READ_MAX + 1))
+        line.read()
+
+        assert list(line.core.inbox) == [b"x" * READ_MAX]
+        assert line.home.lost == [Reason.TOO_LARGE]
+
+
 def test_a_peer_with_large_messages_is_heavy() -> None:
     """From the first part of a large body on, until something small comes."""
     with connected() as line:
@@ -441,6 +466,22 @@ def test_any_mixture_of_sizes_arrives_in_order(sizes: list[int], buffer: int) ->
         assert unwire(IPC, pumped(line)) == bodies
 
 
+@codecs
+@pytest.mark.parametrize("step", [1, 3, 8, 9])
+def test_the_kernel_may_cut_a_header(codec: Codec, step: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A few bytes at a time, the frames are still the same."""
+    bodies = [b"one", b"", b"three"]
+    with connected(codec, pattern=PushCore) as line:
+
+        def send(data: bytes | memoryview) -> int:
+            return line._near.send(data[:step])
+
+        monkeypatch.setattr(line.engine, "_send", send)
+        queue(line.core, bodies)
+
+        assert unwire(codec, pumped(line)) == bodies
+
+
 def test_a_full_kernel_is_no_error() -> None:
     """What is not taken stays queued, and the peer is marked until there is room again."""
     with connected(pattern=PushCore, buffer=4608) as line:
@@ -488,6 +529,22 @@ def test_a_write_to_a_broken_connection_gives_it_up() -> None:
 
         assert line.home.lost == [Reason.RESET]
         assert list(line.core.outbox) == [b"one", b"two"]
+
+
+def test_a_write_to_a_peer_that_has_left_does_not_destroy_what_it_sent() -> None:
+    """Where both sides send, its last words are read first; the end is found behind them."""
+    with connected(pattern=PairCore) as line:
+        line.feed(wire(TCP, [b"last words"]))
+        line.far.close()
+        queue(line.core, [b"too late"])
+
+        line.home.turns.pump()
+        assert line.home.lost == []
+        while not line.engine.gone:
+            line.home.turns.fill()
+
+        assert list(line.core.inbox) == [b"last words"]
+        assert line.home.lost == [Reason.EOF]
 
 
 def test_a_connection_that_breaks_within_a_message_says_so() -> None:

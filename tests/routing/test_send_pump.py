@@ -109,7 +109,7 @@ def spread(shares: list[int]) -> int:
 
 @pytest.mark.parametrize(("number", "at_once"), [(4, 300), (10, 255), (50, 100), (100, 255), (100, 7)])
 def test_nobody_is_far_ahead_in_a_long_burst(number: int, at_once: int) -> None:
-    """At any moment nobody is further ahead than an even share of what waited, or a quarter of what each had."""
+    """At any moment nobody is further ahead than an even share of what waited, or 1/LEAD of what each had."""
     core, workers = sender(), [FakePeer() for _ in range(number)]
     marry(core, *workers)
     for worker in workers:
