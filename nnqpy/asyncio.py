@@ -119,15 +119,20 @@ class Socket(TaskSocket):
             watch = self._watches[loop, turn] = _Watch(loop, turn, work)
         waiter = _TaskWaiter(loop)
         turn.line.append(waiter)
+        cancelled = True
         try:
             watch.start()
             if not useless():
                 await waiter.wait(deadline)
+            cancelled = False
         finally:
             try:
                 turn.line.remove(waiter)
             except ValueError:
-                turn.wake()  # we were woken: what we do not take is for the next
+                # We were woken: what we do not take is for the next. But nothing is not handed on, or those in line
+                # would wake each other for ever.
+                if cancelled or useless():
+                    turn.wake()
 
     @property
     def _watches(self) -> dict[tuple[asyncio.AbstractEventLoop, Turn], _Watch]:

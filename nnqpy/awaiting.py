@@ -12,9 +12,9 @@ from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Self
 
-from nnqpy.base import MANY, NEVER, BaseSocket, hopeless, linger_of, parts, shut
-from nnqpy.errors import Closed, TimedOut
-from nnqpy.events import DrainReport, SocketClosed
+from nnqpy.base import MANY, BaseSocket, begin_close, hopeless, linger_of, parts, shut
+from nnqpy.errors import Closed, ForkedError, TimedOut
+from nnqpy.events import SocketClosed
 from nnqpy.message import frozen
 from nnqpy.options import check_seconds
 from nnqpy.waiting import Spinner
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from nnqpy.base import EventLog
     from nnqpy.endpoint import AnyDialer
-    from nnqpy.events import Event, PeerInfo
+    from nnqpy.events import DrainReport, Event, PeerInfo
     from nnqpy.message import Body
     from nnqpy.turns import Turn, Waiter
 
@@ -184,15 +184,17 @@ class TaskSocket(BaseSocket):
             How many of the queued messages went on, how many were abandoned, how many received ones nobody took.
         """
         seconds = linger_of(self._ends, linger)
-        began, turns, ends = monotonic(), self._turns, self._ends
-        if not turns.refuse():
-            return ends.report or DrainReport(flushed=0, abandoned=0, unread=0, elapsed=0.0)
-        queued = turns.core.stats().queued
+        turns, ends = self._turns, self._ends
+        if not begin_close(ends, seconds):
+            while ends.report is None and ends.closing is not None:
+                await self.stand(ends.closers, lambda: ends.report is not None, None)
+            return shut(ends)
+        closing = ends.closing
         try:
-            if queued and seconds:
-                await self._wait_out(lambda: turns.core.drained or hopeless(ends), began + seconds)
+            if closing is not None and closing.queued and seconds:
+                await self._wait_out(lambda: turns.core.drained or hopeless(ends), closing.deadline)
         finally:
-            report = shut(ends, began, queued)
+            report = shut(ends)
             self._unwatch()
         return report
 
@@ -210,14 +212,21 @@ class TaskSocket(BaseSocket):
         """Write, and wait until `ready()`; False when the time is over first."""
         turns = self._turns
         out = turns.out
+        seen = -1
         while True:
             if out.take():
                 try:
                     turns.pump()
                 finally:
-                    out.give()
+                    out.lock.release()
             if ready():
+                out.wake()
                 return True
+            if seen != turns.core.delivered:
+                # What became free is not enough for us, but may be for another. Told once: if no more follows, those in
+                # line do not wake each other for ever.
+                seen = turns.core.delivered
+                out.wake()
             if deadline is not None and monotonic() >= deadline:
                 return False
             await self._watch(out, self._do_out, ready, deadline)
@@ -229,7 +238,9 @@ class TaskSocket(BaseSocket):
                 turns.poll_out(0)
                 turns.pump()
             finally:
-                turns.out.give()
+                turns.out.lock.release()
+                if turns.out.line:
+                    turns.out.wake()
 
     def _do_in(self) -> None:
         turns = self._turns
@@ -238,7 +249,9 @@ class TaskSocket(BaseSocket):
             try:
                 turns.fill()
             finally:
-                into.give()
+                into.lock.release()
+                if into.line:
+                    into.wake()
         into.wake(len(turns.core.inbox))
 
     def _flush(self) -> None:
@@ -385,13 +398,10 @@ class TaskReceiving(TaskSocket):
 
     async def _recv_slowly(self, timeout: float | None) -> bytes:
         deadline = deadline_of(timeout)
-        take = iter(self._inbox.popleft, NEVER)
         while True:
             in_time = await self._fill(deadline)
             try:
-                for body in take:
-                    self._turns.level()
-                    return body
+                return self._pop()
             except IndexError:
                 pass
             self._turns.check_open()
@@ -414,7 +424,9 @@ class TaskReceiving(TaskSocket):
                 if not inbox and self._spinner.worth_it():
                     self._spinner.spin()
             finally:
-                into.give()
+                into.lock.release()
+                if inbox and into.line:
+                    into.wake()
             if inbox:
                 self._greed += 1
                 if self._greed >= GREED:
@@ -460,7 +472,6 @@ class TaskReceiving(TaskSocket):
             if not in_time:
                 raise TimedOut(f"no message within {timeout} s", timeout=timeout or 0.0, reason="no_message")
             in_time = await self._fill(deadline)
-        self._turns.level()
         return bodies
 
     def __aiter__(self) -> Self:
@@ -469,5 +480,7 @@ class TaskReceiving(TaskSocket):
     async def __anext__(self) -> bytes:
         try:
             return await self.recv()
+        except ForkedError:
+            raise
         except Closed:
             raise StopAsyncIteration from None

@@ -8,6 +8,7 @@ import threading
 import warnings
 import weakref
 from collections import deque
+from dataclasses import dataclass
 from itertools import islice, repeat, starmap
 from time import monotonic
 from typing import TYPE_CHECKING, ClassVar, Self, TypeVar
@@ -18,8 +19,8 @@ from nnqpy.errors import WouldBlock
 from nnqpy.events import DrainReport, EventsLost, SocketClosed
 from nnqpy.message import frozen, frozen_all
 from nnqpy.options import MIB, Options, check_seconds
-from nnqpy.turns import State, Turns
-from nnqpy.waiting import wait_out
+from nnqpy.turns import State, Turns, exiting
+from nnqpy.waiting import stand_by, wait_out
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -39,41 +40,69 @@ End = TypeVar("End", bound="Listener | AnyDialer")
 
 
 class EventLog:
-    """One reader's events: filled from any thread, emptied by its reader."""
+    """One reader's events: filled by one thread at a time, emptied by its reader.
+
+    Events are numbered, so a gap says how many a full log has lost, and where, without a lock.
+    """
 
     def __init__(self) -> None:
-        self.events: deque[Event] = deque()
+        self.events: deque[tuple[int, Event]] = deque(maxlen=EVENTS_MAX)
         self.line: deque[Waiter] = deque()
-        self._lost = 0
+        self._put = 0
+        self._taken = 0
+        self._held: tuple[int, Event] | None = None
 
     def put(self, event: Event) -> None:
         """Append an event and wake the reader; a full log loses its oldest."""
-        if len(self.events) >= EVENTS_MAX:
-            self.events.popleft()
-            self._lost += 1
-        self.events.append(event)
-        while self.line:
-            self.line.popleft().wake()
+        self._put += 1
+        self.events.append((self._put, event))
+        wake_all(self.line)
 
     def take(self) -> Event | None:
         """Return the next event, or None."""
-        if self._lost:
-            lost, self._lost = self._lost, 0
+        try:
+            number, event = self._held or self.events.popleft()
+        except IndexError:
+            return None
+        lost = number - self._taken - 1
+        if lost > 0:
+            self._held, self._taken = (number, event), number - 1
             return EventsLost(lost)
-        return self.events.popleft() if self.events else None
+        self._held, self._taken = None, number
+        return event
+
+
+def wake_all(line: deque[Waiter]) -> None:
+    """Wake everybody in a line."""
+    while line:
+        try:
+            waiter = line.popleft()
+        except IndexError:  # it left by itself
+            return
+        waiter.wake()
 
 
 class Ends:
-    """A socket's listeners and dialers, and what is told about all of it."""
+    """A socket's listeners and dialers, what is told about all of it, and how it ends."""
 
     def __init__(self, turns: Turns, on_event: Callable[[Event], None] | None) -> None:
         self.turns = turns
         self.listeners: list[Listener] = []
         self.dialers: list[AnyDialer] = []
-        self.logs: list[EventLog] = []
-        self._on_event = on_event
         self._lock = threading.Lock()
+
+        self._on_event = on_event
+        self._logs: list[weakref.ref[EventLog]] = []
+        self._untold: deque[Event] = deque()
+        self._telling = threading.Lock()
+        self._all_told = False
+
+        self.closing: Closing | None = None
         self.report: DrainReport | None = None
+        self.closers: deque[Waiter] = deque()
+        """Those who wait for somebody else's close to end."""
+        self.beginning = threading.RLock()
+        self.shutting = threading.Lock()
         if on_event is not None:
             turns.core.emit = self.tell
 
@@ -114,24 +143,54 @@ class Ends:
             end.close()
 
     def log(self) -> EventLog:
-        """Open an event log; from now on events are told."""
+        """Open an event log; from now on events are told, until the log is dropped."""
         log = EventLog()
         with self._lock:
-            self.logs.append(log)
+            self._logs = [*(ref for ref in self._logs if ref() is not None), weakref.ref(log)]
             self.turns.core.emit = self.tell
         if self.report is not None:
             log.put(SocketClosed(self.report))
         return log
 
     def tell(self, event: Event) -> None:
-        """Tell an event to the callback and to all readers."""
+        """Tell an event to the callback and to all readers; from any thread.
+
+        One thread tells at a time, so that all see one order. Who finds another at it, or is called by the callback,
+        leaves its event there; no thread ever waits for a callback of another one.
+        """
+        untold = self._untold
+        untold.append(event)
+        while untold and self._telling.acquire(blocking=False):
+            try:
+                while untold:
+                    self._tell(untold.popleft())
+            finally:
+                self._telling.release()
+
+    def _tell(self, event: Event) -> None:
+        if self._all_told:
+            return  # SocketClosed is the last one
+        self._all_told = isinstance(event, SocketClosed)
+        for ref in self._logs:
+            one = ref()
+            if one is not None:
+                one.put(event)
         if self._on_event is not None:
             try:
                 self._on_event(event)
             except Exception:  # the user's own; it must not end the connection that the event is about
                 log.exception("on-event-failed event=%s", type(event).__name__)
-        for one in tuple(self.logs):
-            one.put(event)
+
+
+@dataclass(frozen=True, slots=True)
+class Closing:
+    """A close that has begun: when, by which thread, until when it may drain, and the books at its beginning."""
+
+    began: float
+    thread: int
+    deadline: float
+    queued: int
+    dropped: int
 
 
 MANY = 256
@@ -220,7 +279,7 @@ class BaseSocket:
             for url in _urls(connect):
                 self._ends.dial(url)
         except BaseException:
-            shut(self._ends, monotonic(), self._core.queued)
+            close_at_once(self._ends)
             raise
 
     # --- endpoints and peers -------------------------------------------------------------------------------
@@ -305,30 +364,47 @@ class BaseSocket:
                 try:
                     turns.fill()
                 finally:
-                    into.give()
-        take = iter(inbox.popleft, NEVER)
+                    into.lock.release()
+                    if into.line:
+                        into.wake()
         try:
-            for body in take:
-                turns.level()
-                return body
+            return self._pop()
         except IndexError:
             pass
         turns.check_open()
         turns.level()
         raise WouldBlock("no message is there now", reason="no_message")
 
+    def _pop(self) -> bytes:
+        """Take a message from the inbox, or raise `IndexError`; interrupted by a signal, it has taken none."""
+        for body in iter(self._inbox.popleft, NEVER):
+            try:
+                self._turns.level()
+            except BaseException:
+                self._put_back([body])
+                raise
+            return body
+        raise AssertionError("no message is NEVER")
+
     def _take_many(self, most: int) -> list[bytes]:
-        """Take up to `most` messages from the inbox, at once."""
+        """Take up to `most` messages from the inbox, at once; interrupted by a signal, it has taken none."""
         inbox = self._inbox
         bodies: list[bytes] = []
         try:
-            bodies.extend(starmap(inbox.popleft, repeat((), min(most, len(inbox)))))
-        except IndexError:
-            pass  # another thread was faster: what we have stays
+            try:
+                bodies.extend(starmap(inbox.popleft, repeat((), min(most, len(inbox)))))
+            except IndexError:
+                pass  # another thread was faster: what we have stays
+            self._turns.level()
         except BaseException:
-            inbox.extendleft(reversed(bodies))
+            self._put_back(bodies)
             raise
         return bodies
+
+    def _put_back(self, bodies: list[bytes]) -> None:
+        """Return messages to the head of the inbox, and let those who wait there look."""
+        self._inbox.extendleft(reversed(bodies))
+        self._turns.delivered()
 
     def __repr__(self) -> str:
         state = self._turns.state.name.lower()
@@ -340,11 +416,18 @@ class BaseSocket:
         ends: Ends | None = getattr(self, "_ends", None)
         if ends is None or ends.turns.state is not State.OPEN:
             return
-        queued = ends.turns.core.stats().queued
+        # A collector may run in the middle of anything, with any lock held, also in this very thread: no lock is
+        # waited for here, and the closing is left to the janitor.
+        core = ends.turns.core
+        got = core.lock.acquire(blocking=False)
+        try:
+            queued = core.queued if got else len(core.outbox)
+        finally:
+            if got:
+                core.lock.release()
         warnings.warn(f"unclosed {self!r}: {queued} messages were queued", ResourceWarning, stacklevel=2, source=self)
         if reactor.running():
-            # Not here: a collector may run in the middle of anything, with any lock held.
-            reactor.janitor().call(lambda: shut(ends, monotonic(), queued))
+            reactor.janitor().call(lambda: close_at_once(ends))
 
     def __copy__(self) -> Self:
         raise TypeError("a socket cannot be copied")
@@ -379,45 +462,92 @@ def hopeless(ends: Ends) -> bool:
     return not ends.turns.core.peers and not ends.any_open
 
 
-def shut(ends: Ends, began: float, queued: int) -> DrainReport:
-    """The last steps of a close, after the draining: endpoints, peers, descriptors, report."""
-    turns = ends.turns
-    turns.refuse()
-    ends.close()
-    abandoned, unread = turns.shut()
-    report = DrainReport(
-        flushed=max(0, queued - abandoned), abandoned=abandoned, unread=unread, elapsed=monotonic() - began
-    )
-    ends.report = report
-    turns.core.emit(SocketClosed(report))
-    return report
+def begin_close(ends: Ends, linger: float) -> bool:
+    """The first step of a close: refuse new messages, wake everybody; False if somebody has begun before."""
+    began = monotonic()
+    with ends.beginning:
+        if not ends.turns.refuse():
+            return False
+        stats = ends.turns.core.stats()
+        dropped = sum(stats.dropped.values())
+        ends.closing = Closing(began, threading.get_ident(), began + linger, stats.queued, dropped)
+    return True
+
+
+def shut(ends: Ends) -> DrainReport:
+    """The last steps of a close, after the draining: endpoints, peers, descriptors, report. Done once."""
+    closing = None if ends.turns.state is State.FORKED else ends.closing
+    if ends.report is None and closing is not None and ends.shutting.acquire(blocking=False):
+        try:
+            ends.close()
+            unread = ends.turns.shut()[1]
+            with ends.turns.core.lock:
+                abandoned = sum(ends.turns.core.dropped.values()) - closing.dropped
+            report = DrainReport(
+                flushed=max(0, closing.queued - abandoned),
+                abandoned=abandoned,
+                unread=unread,
+                elapsed=monotonic() - closing.began,
+            )
+            ends.report = report
+            ends.turns.core.emit(SocketClosed(report))
+            ends.turns.let_go()
+        finally:
+            ends.shutting.release()
+        wake_all(ends.closers)
+    # None: called by a callback of this very closing, or in a forked child, where there is nothing to close.
+    return ends.report or DrainReport(flushed=0, abandoned=0, unread=0, elapsed=0.0)
+
+
+def close_at_once(ends: Ends) -> None:
+    """Close a socket without draining it; no thread waits for anything here."""
+    if begin_close(ends, 0):
+        shut(ends)
 
 
 def close_blocking(ends: Ends, linger: float) -> DrainReport:
-    """Close a socket, in this thread: refuse, drain, part."""
-    began = monotonic()
-    turns = ends.turns
-    first = turns.refuse()
-    if not first:
-        return ends.report or DrainReport(flushed=0, abandoned=0, unread=0, elapsed=0.0)
-    queued = turns.core.stats().queued
-    if queued and linger:
-        wait_out(turns, lambda: turns.core.drained or hopeless(ends), began + linger)
-    return shut(ends, began, queued)
+    """Close a socket, in this thread: refuse, drain, part. Interrupted by a signal, it drains no longer."""
+    if begin_close(ends, linger):
+        return _drain(ends)
+    if ends.turns.state is State.FORKED:
+        return shut(ends)  # a close that was under way at the fork is the parent's
+    while ends.report is None and (closing := ends.closing) is not None:
+        if closing.thread == threading.get_ident() or reactor.inside():
+            return shut(ends)  # the one who drains is ourselves, interrupted; or it needs the thread that we are in
+        if not stand_by(ends.closers, lambda: ends.report is not None, closing.deadline + GRACE):
+            return shut(ends)  # it was interrupted in the middle of the last steps: they can be taken again
+    return shut(ends)
+
+
+def _drain(ends: Ends) -> DrainReport:
+    turns, closing = ends.turns, ends.closing
+    assert closing is not None  # the caller has begun it
+    try:
+        if closing.queued and monotonic() < closing.deadline:
+            wait_out(turns, lambda: turns.core.drained or hopeless(ends), closing.deadline)
+    finally:
+        report = shut(ends)
+    return report
+
+
+GRACE = 1.0
+"""Seconds that a second close waits for the first one beyond its linger time."""
 
 
 def _at_exit() -> None:
-    """The interpreter is going down: close what was forgotten, in bounded time, and end the janitor."""
-    for ends in tuple(_alive):
-        if ends.turns.state is State.OPEN:
-            report = close_blocking(ends, ends.turns.core.options.linger)
+    """The interpreter is going down: close what was forgotten, all of it within one linger time, and end the janitor."""
+    exiting.set()
+    try:
+        for ends in [ends for ends in tuple(_alive) if begin_close(ends, ends.turns.core.options.linger)]:
+            report = _drain(ends)
             warnings.warn(
                 f"unclosed {ends.turns.core.proto.label} socket at exit: {report.flushed} queued messages were still "
                 f"sent, {report.abandoned} abandoned",
                 ResourceWarning,
                 stacklevel=1,
             )
-    reactor.stop(timeout=1.0)
+    finally:
+        reactor.stop(timeout=1.0)
 
 
 atexit.register(_at_exit)

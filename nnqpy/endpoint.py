@@ -34,6 +34,7 @@ from nnqpy.events import (
 )
 from nnqpy.proto import describe
 from nnqpy.transport import inproc, transport_for
+from nnqpy.turns import State
 from nnqpy.wire.stream import GREETING_SIZE, check_greeting_prefix, greeting, parse_greeting
 
 if TYPE_CHECKING:
@@ -179,12 +180,13 @@ class StreamListener(Endpoint):
         The address is free when this returns.
         """
         with self._closing:
-            if self.closed:
+            if self.closed or self._turns.state is State.FORKED:
                 return
             self.closed = True
             self._bound.leave()
             # The loop watches the number, so that is not given back yet: something harmless takes its place.
             os.dup2(self._janitor.fileno(), self._bound.sock.fileno(), inheritable=False)
+        self._core.emit(ListenerClosed(self.url, "closed by us"))
         self._janitor.call(self._stop)
 
     def _watch(self) -> None:
@@ -196,9 +198,10 @@ class StreamListener(Endpoint):
         self._bound.sock.close()
         for task in tuple(self._greeting):
             task.cancel()
-        self._core.emit(ListenerClosed(self.url, "closed by us"))
 
     def _accept(self) -> None:
+        if self.closed:
+            return
         for _ in range(ACCEPT_BURST):
             try:
                 sock, _address = self._bound.sock.accept()
@@ -221,6 +224,8 @@ class StreamListener(Endpoint):
 
     def _throttle(self, error: OSError) -> None:
         loop = self._janitor.loop
+        if self.closed:
+            return
         loop.remove_reader(self._bound.sock.fileno())
         loop.call_later(ACCEPT_PAUSE, self._watch)
         if not self._throttled:
@@ -274,13 +279,15 @@ class Dialer:
         with contextlib.suppress(asyncio.CancelledError):
             while not self.closed:
                 attempt += 1
-                pause = delay * random.uniform(0.5, 1)  # jitter, no secret
-                began = monotonic()
+                pause = delay * random.uniform(0.5, 1)  # noqa: S311  # jitter, no secret
+                lasted = 0.0
                 if await self._attempt(attempt, pause):
+                    attached = monotonic()
                     while self.up:
                         await self._changed.wait()
                         self._changed.clear()
-                if monotonic() - began >= max(LASTING, delay):
+                    lasted = monotonic() - attached
+                if lasted >= max(LASTING, delay):
                     attempt, delay = 0, options.reconnect_min
                     pause = delay * random.uniform(0.5, 1)  # noqa: S311  # jitter, no secret
                 else:
@@ -315,10 +322,12 @@ class StreamDialer(Dialer, Endpoint):
             self._core.emit(ConnectFailed(self.url, number, self.last_error, pause))
             return False
         reactor.stray_sockets.add(sock)
-        self.up = True  # before it is attached: it may be lost again at once
-        if await self._greet(sock, "out", deadline) is None:
-            self.up = False
+        engine = await self._greet(sock, "out", deadline)
+        if engine is None:
             return False
+        self.up = True
+        if engine.gone:  # at once: `_gone` may have come before us
+            self.up = False
         self._turns.notify()
         return True
 
@@ -356,7 +365,7 @@ class InprocListener:
     def close(self) -> None:
         """Give the name back; peers that are attached stay. From any thread, as often as one likes."""
         with _names:
-            if self.closed:
+            if self.closed or _listeners.get(self.address.name) is not self:  # the latter in a forked child
                 return
             self.closed = True
             del _listeners[self.address.name]
@@ -426,6 +435,17 @@ class InprocDialer(Dialer):
 _names = threading.Lock()
 _listeners: dict[str, InprocListener] = {}
 _waiting: dict[str, list[InprocDialer]] = {}
+
+
+def _after_fork() -> None:
+    """In a forked child no name is bound; whoever held the lock is not here to give it back."""
+    global _names  # noqa: PLW0603  # nobody here can give the old lock back
+    _names = threading.Lock()
+    _listeners.clear()
+    _waiting.clear()
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 Listener = StreamListener | InprocListener
 AnyDialer = StreamDialer | InprocDialer

@@ -242,6 +242,10 @@ class Engine:
             return False
         except OSError as error:
             self._reset(error)
+        except BaseException:
+            # What was read and not delivered yet is told of by no descriptor.
+            self._turns.ready_in.append(self)
+            raise
         return True
 
     @property

@@ -98,6 +98,11 @@ class Janitor:
                 sys.setswitchinterval(SWITCH)
             self.call(self._begin_ticks)
 
+    @property
+    def inside(self) -> bool:
+        """Whether this is the loop's own thread."""
+        return threading.current_thread() is self._thread
+
     def stop(self, timeout: float) -> None:
         """End the loop and its thread, for good; from any thread but its own."""
         self._stopping = True
@@ -146,7 +151,7 @@ class Janitor:
             log.exception("tend-failed socket=%s", turns.core.proto.label)
             return
         if verdict is Verdict.BUSY:
-            self._dirty.add(turns)
+            self.promise(turns)  # also as a callback, when no ticks are running
         fd = turns.out.poller.fileno()
         if verdict is Verdict.BLOCKED:
             self._blocked[fd] = turns
@@ -261,6 +266,11 @@ def janitor() -> Janitor:
 def running() -> bool:
     """Whether this process has a janitor."""
     return _process.janitor is not None
+
+
+def inside() -> bool:
+    """Whether this is the janitor's own thread."""
+    return _process.janitor is not None and _process.janitor.inside
 
 
 def promise(turns: Turns) -> None:

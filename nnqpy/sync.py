@@ -11,18 +11,18 @@ from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Self
 
-from nnqpy.base import MANY, NEVER, BaseSocket, close_blocking, linger_of, parts
-from nnqpy.errors import Closed, TimedOut
+from nnqpy.base import MANY, BaseSocket, close_blocking, linger_of, parts
+from nnqpy.errors import Closed, ForkedError, TimedOut
 from nnqpy.events import SocketClosed
 from nnqpy.message import frozen
 from nnqpy.options import check_seconds
 from nnqpy.patterns.pair import PairCore
 from nnqpy.patterns.pipeline import PullCore, PushCore
 from nnqpy.turns import State
-from nnqpy.waiting import Reader, ThreadWaiter, wait_out
+from nnqpy.waiting import Reader, stand_by, wait_out
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from types import TracebackType
 
     from nnqpy.base import EventLog
@@ -90,11 +90,7 @@ class Events:
         while (event := log.take()) is None:
             if self._turns.state is State.FORKED:  # nothing will happen here: say so instead of waiting for ever
                 self._turns.check_open()
-            waiter = ThreadWaiter()
-            log.line.append(waiter)
-            if log.events:
-                continue
-            if not waiter.wait(deadline) and not log.events:
+            if not stand_by(log.line, lambda: bool(log.events), deadline) and not log.events:
                 raise TimedOut(f"no event within {timeout} s", timeout=timeout or 0.0, reason="no_event")
         self._over = isinstance(event, SocketClosed)
         return event
@@ -118,17 +114,18 @@ class Socket(BaseSocket):
         """
         deadline = _deadline(timeout)
         dialer = self._ends.dial(url)
-        if wait:
-            turns = self._turns
-            while not dialer.up:
-                if not _wait_for_change(turns, lambda: dialer.up, deadline):
-                    dialer.close()
+        try:
+            while wait and not dialer.up:
+                if not _wait_for_change(self._turns, lambda: dialer.up, deadline):
                     why = dialer.last_error or "no answer"
                     raise TimedOut(
                         f"no connection to {dialer.url} within {timeout} s; last error: {why}",
                         timeout=timeout or 0.0,
                         reason="no_peer",
                     )
+        except BaseException:
+            dialer.close()  # the caller gets no handle to do so
+            raise
         return dialer
 
     def wait_for_peers(self, n: int = 1, timeout: float | None = None) -> tuple[PeerInfo, ...]:
@@ -174,15 +171,12 @@ class Socket(BaseSocket):
         self.close()
 
 
-def _wait_for_change(turns: Turns, done: object, deadline: float | None) -> bool:
+def _wait_for_change(turns: Turns, done: Callable[[], bool], deadline: float | None) -> bool:
     """Wait for peers to come or go; False when the time is over first."""
     turns.check_open()
-    waiter = ThreadWaiter()
-    turns.watchers.append(waiter)
-    if callable(done) and done():
-        return True
+    in_time = stand_by(turns.watchers, lambda: done() or turns.state is not State.OPEN, deadline)
     turns.check_open()
-    return waiter.wait(deadline)
+    return in_time
 
 
 class Sending(Socket):
@@ -298,15 +292,14 @@ class Receiving(Socket):
 
     def _recv_slowly(self, timeout: float | None) -> bytes:
         deadline = _deadline(timeout)
+        reader, turns = self._reader, self._turns
+        if not self._inbox:
+            turns.check_open()
         self._before_waiting()
-        reader, inbox, turns = self._reader, self._inbox, self._turns
-        take = iter(inbox.popleft, NEVER)
         while True:
             in_time = reader.wait(deadline)
-            turns.level()
             try:
-                for body in take:
-                    return body
+                return self._pop()
             except IndexError:
                 pass
             turns.check_open()
@@ -339,7 +332,6 @@ class Receiving(Socket):
                 raise TimedOut(f"no message within {timeout} s", timeout=timeout or 0.0, reason="no_message")
             self._before_waiting()
             in_time = reader.wait(deadline)
-        turns.level()
         return bodies
 
     def _before_waiting(self) -> None:
@@ -353,6 +345,8 @@ class Receiving(Socket):
     def __next__(self) -> bytes:
         try:
             return self.recv()
+        except ForkedError:
+            raise
         except Closed:
             raise StopIteration from None
 

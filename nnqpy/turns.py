@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from nnqpy.errors import Closed, ForkedError, Reason
 from nnqpy.events import PeerAdded
 from nnqpy.poller import MOST, READABLE, WRITABLE_ONCE, Bell, Poller
+from nnqpy.routing.core import ignore
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,6 +45,10 @@ PAUSE: Final = 1e-3
 
 FEW: Final = 4
 """Peers up to which a reader spins on all of them."""
+
+
+exiting: Final = threading.Event()
+"""Set when the interpreter goes down."""
 
 
 class Waiter(Protocol):
@@ -100,7 +105,9 @@ class Turn:
         """Take the turn if it is free.
 
         A signal handler may raise as soon as the lock is ours: then the lock goes back before the error goes
-        on. Between our return and the caller's `try` there is no call, so no handler runs.
+        on. Between our return and the caller's `try` there is no call, so no handler runs. The caller gives it back by
+        ``lock.release()`` as the first thing in `finally`: a call of a Python function might be broken off as it is
+        entered. Then it wakes the next in line; if it is interrupted before that, the janitor does (`Turns.tend`).
         """
         got: list[bool] = []
         try:
@@ -112,7 +119,7 @@ class Turn:
             raise
 
     def give(self) -> None:
-        """Give the turn back, and let the next in line look."""
+        """Give the turn back and let the next in line look, where no signal handler can come in between."""
         self.lock.release()
         if self.line:
             self.wake()
@@ -174,14 +181,17 @@ class Turns:
         core = self.core
         if self.state is not State.OPEN and not (self.state is State.CLOSING and core.sends):
             return Reason.CLOSED_BY_US
+        # In the poller before in the table: once it is there, another thread may lose it, and its descriptor goes.
+        if core.receives and peer.fd >= 0:
+            self.into.poller.add(peer.fd, READABLE)
         refused = core.attach(peer)
         if refused is not None:
+            if peer.fd >= 0:
+                self.into.poller.discard(peer.fd)
             return refused
         if peer.fd >= 0:
             self._know(peer.fd, peer)
         core.emit(PeerAdded(peer.info()))
-        if core.receives and peer.fd >= 0:
-            self.into.poller.add(peer.fd, READABLE)
         if peer.stuffed:
             self.ready_in.append(peer)
             self.into.alert()
@@ -195,7 +205,7 @@ class Turns:
             by_fd = self._by_fd
             if peer is None:
                 by_fd.pop(fd, None)
-            else:
+            elif not peer.gone:
                 by_fd[fd] = peer
             self._only = next(iter(by_fd.values())) if len(by_fd) == 1 else None
 
@@ -229,6 +239,9 @@ class Turns:
         if self.state is State.FORKED:
             raise ForkedError("this socket was made before fork and belongs to the parent process; make a new one here")
         if self.state is not State.OPEN:
+            if exiting.is_set() and threading.current_thread().daemon:
+                # The interpreter is going down and will never run this thread again. An error would only be printed.
+                threading.Event().wait()
             raise Closed("the socket is closed")
 
     # --- out -----------------------------------------------------------------------------------------------
@@ -323,7 +336,9 @@ class Turns:
         try:
             self.pump()
         finally:
-            out.give()
+            out.lock.release()
+            if out.line:
+                out.wake()
 
     def pump(self) -> None:
         """Out-turn held: write as much as the peers take, and say when to look again."""
@@ -377,6 +392,7 @@ class Turns:
 
     def bury_out(self) -> None:
         """Out-turn held: let go of the dead."""
+        self.core.settle()  # what an interrupted push left: after that nothing makes them wait for room again
         for peer in tuple(self.core.lost_out):
             self.blocked.discard(peer.id)
             if peer.fd >= 0:
@@ -389,7 +405,8 @@ class Turns:
         with core.lock:
             # Asleep, the janitor waits for an edge of the out-poller; if it was we who saw that edge, and nobody is
             # full any more, no other comes: it must be woken.
-            fresh = not self.promised or (self.asleep and not self.blocked)
+            # Nor does one come for those who are not full.
+            fresh = not self.promised or (self.asleep and (not self.blocked or (look > 0 and core.dealing)))
             if fresh:
                 self.asleep = False
             self.promised = True
@@ -436,7 +453,9 @@ class Turns:
             try:
                 verdict = self._write_out()
             finally:
-                out.give()
+                out.lock.release()
+                if out.line:
+                    out.wake()
             if verdict is Verdict.CLEAN or verdict is Verdict.WAITING:
                 return
         self._janitor(self)
@@ -448,6 +467,8 @@ class Turns:
             return Verdict.CLEAN
         verdict = Verdict.CLEAN
         self.asleep = False
+        if into.line and not into.lock.locked():
+            into.wake()  # somebody was interrupted before he could
         while self.hung:
             if not self.hung_up(self.hung[0]):
                 verdict = Verdict.BUSY
@@ -458,7 +479,9 @@ class Turns:
                 try:
                     self.bury_in()
                 finally:
-                    into.give()
+                    into.lock.release()
+                    if into.line:
+                        into.wake()
             else:
                 into.alert()
                 verdict = Verdict.BUSY
@@ -474,7 +497,9 @@ class Turns:
                 self.asleep = True  # with the turn held: who unblocks a peer after this sees it
             return kept
         finally:
-            out.give()
+            out.lock.release()
+            if out.line:
+                out.wake()
 
     def _write_out(self) -> Verdict:
         """Out-turn held: write what the peers take, and end the promise if that was everything."""
@@ -514,18 +539,15 @@ class Turns:
         moved = False
         ready = self.ready_in
         if ready:
-            share = max(room // len(ready), SHARE)
-            while ready:
-                peer = ready[0]
-                if not peer.gone:
-                    moved |= peer.read(min(share, room))
-                if peer.stuffed and not peer.gone:
-                    ready.rotate(-1)
-                else:
-                    ready.popleft()
-                room = core.options.recv_hwm - len(inbox)
-                if room <= 0:
-                    return True
+            # What was read ahead takes half of the room at most while others may have something too.
+            alone = len(self._by_fd) <= 1
+            moved = self._fill_ready(room if alone else (room + 1) // 2)
+            room = core.options.recv_hwm - len(inbox)
+            if room <= 0:
+                return True
+            if not alone:
+                moved |= self.poll_in(0)
+                return self._fill_ready(core.options.recv_hwm - len(inbox)) or moved
         only = self._only
         if only is not None and not into.bell.rung:
             if not only.stuffed and not only.gone:
@@ -534,6 +556,22 @@ class Turns:
                     ready.append(only)  # type: ignore[unreachable]  # `read` changes `stuffed`
         elif self._by_fd or into.bell.rung:
             moved |= self.poll_in(0)
+        return moved
+
+    def _fill_ready(self, room: int) -> bool:
+        """Take at most `room` messages from the peers that no descriptor tells of, in turn."""
+        inbox, ready = self.core.inbox, self.ready_in
+        end = len(inbox) + room
+        moved = False
+        while ready and room > 0:
+            peer = ready[0]
+            if not peer.gone:
+                moved |= peer.read(min(max(room // len(ready), SHARE), room))
+            if peer.stuffed and not peer.gone:
+                ready.rotate(-1)
+            else:
+                ready.popleft()
+            room = end - len(inbox)
         return moved
 
     def poll_in(self, timeout: float | None) -> bool:
@@ -588,6 +626,8 @@ class Turns:
         if peer.gone or self.state is State.FORKED:
             return True
         core, into = self.core, self.into
+        if peer.id not in core.peers:
+            return False  # not attached yet, or just lost
         if not into.take():
             return into.parked
         try:
@@ -602,7 +642,9 @@ class Turns:
             if peer.stuffed and peer not in self.ready_in:
                 self.ready_in.append(peer)
         finally:
-            into.give()
+            into.lock.release()
+            if into.line:
+                into.wake()
         self.delivered()
         return True
 
@@ -671,10 +713,17 @@ class Turns:
                 self.bury_in()
         finally:
             for turn in mine:
-                turn.give()
+                turn.lock.release()
+                if turn.line:
+                    turn.wake()
         unread = len(core.inbox)
         core.inbox.clear()
         return sum(core.dropped.values()) - dropped, unread
+
+    def let_go(self) -> None:
+        """The socket is closed and all is told: drop what refers back to it, so that it goes with its last user."""
+        self.core.on_lost = ignore
+        self.core.emit = ignore
 
     def forked(self) -> None:
         """In a forked child: the socket belongs to the parent. Nothing is sent, nobody is told."""

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Final
 from nnqpy.turns import State
 
 if TYPE_CHECKING:
+    from collections import deque
     from collections.abc import Callable
 
-    from nnqpy.turns import Turn, Turns
+    from nnqpy.turns import Turn, Turns, Waiter
 
 SPIN: Final = 100e-6
 """Seconds that a reader looks again and again before it waits in the kernel, while that pays.
@@ -76,11 +77,38 @@ def stand_in_line(turn: Turn, useless: Callable[[], bool], deadline: float | Non
             # If it is for us after all, the next finds nothing and stands in line again.
 
 
+def stand_by(line: deque[Waiter], useless: Callable[[], bool], deadline: float | None) -> bool:
+    """Stand in a line whose people are all woken together; False when the time is over first.
+
+    Args:
+        line: where.
+        useless: looked at when already in line: True if there is no need to wait.
+        deadline: `monotonic` seconds, or None.
+    """
+    waiter = ThreadWaiter()
+    line.append(waiter)
+    try:
+        return useless() or waiter.wait(deadline)
+    finally:
+        try:
+            line.remove(waiter)
+        except ValueError:
+            pass  # we were woken
+
+
 def wait_out(turns: Turns, ready: Callable[[], bool], deadline: float | None) -> bool:
     """Do the socket's writing until `ready()`; False when the time is over first.
 
     `ready` is called with the out-turn held, after everything that could be written was; it may raise.
     """
+    try:
+        return _wait_out(turns, ready, deadline)
+    except KeyboardInterrupt:
+        turns.attend()  # it may have come before the next in line was woken
+        raise
+
+
+def _wait_out(turns: Turns, ready: Callable[[], bool], deadline: float | None) -> bool:
     out = turns.out
     while True:
         if out.take():
@@ -94,12 +122,15 @@ def wait_out(turns: Turns, ready: Callable[[], bool], deadline: float | None) ->
                     out.parked = True
                     try:
                         # Parked first, then look: who changes something looks at `parked` after.
-                        if not ready():
+                        # Others may have filled the queue again since the pump: a peer with room makes no edge.
+                        if not ready() and not (turns.core.outbox and turns.core.dealing):
                             turns.poll_out(left(deadline))
                     finally:
                         out.parked = False
             finally:
-                out.give()
+                out.lock.release()
+                if out.line:
+                    out.wake()
         if deadline is not None and monotonic() >= deadline:
             return False
         stand_in_line(out, lambda: not out.lock.locked(), deadline)
@@ -156,6 +187,13 @@ class Reader:
 
     def wait(self, deadline: float | None) -> bool:
         """Wait until the inbox has something or the socket is closed; False when the time is over first."""
+        try:
+            return self._wait(deadline)
+        except KeyboardInterrupt:
+            self._turns.attend()  # it may have come before the next in line was woken
+            raise
+
+    def _wait(self, deadline: float | None) -> bool:
         turns, into = self._turns, self._into
         inbox = turns.core.inbox
         if into.take():
@@ -178,7 +216,9 @@ class Reader:
                     while not inbox and turns.fill():
                         pass
             finally:
-                into.give()
+                into.lock.release()
+                if into.line:
+                    into.wake()
                 if into.line and inbox:
                     into.wake(len(inbox) - 1)
             return True

@@ -174,8 +174,8 @@ class SocketCore:
         self.received = 0
         self.bytes_received = 0
 
-        self.emit: Callable[[Event], None] = _ignore
-        self.on_lost: Callable[[Peer], None] = _ignore
+        self.emit: Callable[[Event], None] = ignore
+        self.on_lost: Callable[[Peer], None] = ignore
         """Told of each lost peer, once it is out of the table."""
         self._unfinished: _Loss | None = None
 
@@ -211,8 +211,8 @@ class SocketCore:
         """Finish what an interrupt broke off in `lose`."""
         loss = self._unfinished
         if loss is not None:
-            self._unfinished = None
             self._part(loss)
+            self._unfinished = None
 
     def _part(self, loss: _Loss) -> None:
         """Take a lost peer out of the table and say so; each step may be done again."""
@@ -296,6 +296,9 @@ class SocketCore:
     def writable(self, peer: Peer) -> None:
         """Out-turn held: the kernel takes more from this peer again."""
 
+    def settle(self) -> None:
+        """Out-turn held: book what an interrupted turn left."""
+
     def new_burst(self) -> None:
         """The socket was quiet: what comes now is shared from scratch."""
 
@@ -373,5 +376,5 @@ class SocketCore:
             )
 
 
-def _ignore(_: object) -> None:
+def ignore(_: object) -> None:
     """Do nothing: nobody listens."""

@@ -69,7 +69,7 @@ class SendPump(SocketCore):
     def pump(self) -> None:
         """Out-turn held: deal the outbox out until it is empty or no peer has room."""
         steady, self._steady = self._steady, False
-        self._settle()
+        self.settle()
         super().pump()
         if not steady:
             self._weigh_all()
@@ -164,7 +164,7 @@ class SendPump(SocketCore):
         self._size = size
         if self.hand:
             peer.push(self.hand, size)
-        self._settle()
+        self.settle()
 
     def _trim(self) -> int:
         """Give back what exceeds the byte cap; the message that crosses it still goes. Return the bytes kept."""
@@ -182,7 +182,7 @@ class SendPump(SocketCore):
             self._put_back(back)
         return size
 
-    def _settle(self) -> None:
+    def settle(self) -> None:
         """Book what the peer took of the hand and put the rest back; also what an interrupted turn left."""
         with self.lock:
             self.outbox.extendleft(self.unsent)
