@@ -22,9 +22,6 @@ pytestmark = pytest.mark.timeout(60)
 PROMPTLY = 1.0
 """Seconds from the signal to the KeyboardInterrupt; the promise is 0.1, the machine may be busy."""
 INTERRUPTS = 300
-lost_turns = pytest.mark.xfail(
-    strict=False, reason="Ctrl-C as Turn.give is entered leaves the turn taken for good, and all who need it wait"
-)
 
 
 @pytest.mark.parametrize("scene", SCENES)
@@ -52,7 +49,6 @@ def storms(verbs: list[str]) -> pytest.MarkDecorator:
     )
 
 
-@lost_turns
 @storms(["recv", "recv_many", "iteration", "timed", "nowait"])
 def test_a_receiver_interrupted_all_the_time_gets_everything_once(
     scheme: str, verb: str, size: int, tmp_path: Path
@@ -79,7 +75,6 @@ def test_a_receiver_interrupted_all_the_time_gets_everything_once(
         assert program.end() == (0, "")
 
 
-@lost_turns
 @storms(["send", "send_many", "nowait", "flush"])
 def test_a_sender_interrupted_all_the_time_sends_nothing_twice(
     scheme: str, verb: str, size: int, tmp_path: Path
