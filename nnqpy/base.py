@@ -10,7 +10,7 @@ import weakref
 from collections import deque
 from dataclasses import dataclass
 from itertools import islice, repeat, starmap
-from time import monotonic
+from time import monotonic, sleep
 from typing import TYPE_CHECKING, ClassVar, Self, TypeVar
 
 from nnqpy import reactor
@@ -474,6 +474,16 @@ def begin_close(ends: Ends, linger: float) -> bool:
     return True
 
 
+def _wait_for_late_senders(core: SocketCore, closing: Closing) -> None:
+    """Let those take their messages back who came after the drain was over; they are on their way to do so.
+
+    Everything was drained in time, so what is left can only be theirs: they have appended, and have not looked yet.
+    """
+    late = monotonic() + 0.1
+    while core.remains and monotonic() < min(closing.deadline, late):
+        sleep(0)
+
+
 def shut(ends: Ends) -> DrainReport:
     """The last steps of a close, after the draining: endpoints, peers, descriptors, report. Done once."""
     closing = None if ends.turns.state is State.FORKED else ends.closing
@@ -481,6 +491,7 @@ def shut(ends: Ends) -> DrainReport:
         try:
             ends.close()
             unread = ends.turns.shut()[1]
+            _wait_for_late_senders(ends.turns.core, closing)
             with ends.turns.core.lock:
                 abandoned = sum(ends.turns.core.dropped.values()) - closing.dropped
             report = DrainReport(

@@ -10,6 +10,7 @@ import threading
 from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Self
+from weakref import WeakSet
 
 from nnqpy.base import MANY, BaseSocket, close_blocking, linger_of, parts
 from nnqpy.errors import Closed, ForkedError, TimedOut
@@ -38,15 +39,16 @@ class _Unwritten(threading.local):
     """The sockets that this thread left something in for the janitor; flushed before the thread blocks."""
 
     def __init__(self) -> None:
-        self.turns: set[Turns] = set()
+        self.turns: WeakSet[Turns] = WeakSet()  # a thread that only sends would keep every socket that it ever wrote to
 
 
 _unwritten = _Unwritten()
 
 
 def _write_all() -> None:
-    while _unwritten.turns:
-        turns = _unwritten.turns.pop()
+    left = list(_unwritten.turns)
+    _unwritten.turns.clear()
+    for turns in left:
         if turns.state is State.FORKED:
             continue  # left by the parent's thread: the parent's to write
         if turns.promised and turns.core.outbox and turns.core.dealing:

@@ -258,7 +258,7 @@ class Turns:
         core = self.core
         if core.look < 0:
             with core.lock:
-                withdrawn = core.withdraw(body)
+                withdrawn = core.withdraw(body) or core.reclaim(body)
             if withdrawn:
                 self.check_open()
             return True  # the drain of a `close` has taken it along
@@ -405,8 +405,8 @@ class Turns:
         with core.lock:
             # Asleep, the janitor waits for an edge of the out-poller; if it was we who saw that edge, and nobody is
             # full any more, no other comes: it must be woken.
-            # Nor does one come for those who are not full.
-            fresh = not self.promised or (self.asleep and (not self.blocked or (look > 0 and core.dealing)))
+            # Nor does one come for those who are not full. While nobody has room there is nothing to come for.
+            fresh = not self.promised or (self.asleep and look > 0 and core.dealing)
             if fresh:
                 self.asleep = False
             self.promised = True
@@ -423,7 +423,7 @@ class Turns:
         core = self.core
         if core.look < 0:
             return self.press(body)
-        if len(core.outbox) >= BATCH:
+        if len(core.outbox) >= min(BATCH, core.options.send_hwm + 1):
             self.write()
             if len(core.outbox) > core.options.send_hwm:
                 with core.lock:

@@ -73,8 +73,10 @@ def stand_in_line(turn: Turn, useless: Callable[[], bool], deadline: float | Non
         try:
             line.remove(waiter)
         except ValueError:
-            turn.wake()  # we were woken: if it is not for us any more, it is for the next
-            # If it is for us after all, the next finds nothing and stands in line again.
+            # We were woken. If there is still something to wake for, the next looks too, whether or not we take it. If
+            # there is not, nobody is woken: those in line would wake each other without end.
+            if useless():
+                turn.wake()
 
 
 def stand_by(line: deque[Waiter], useless: Callable[[], bool], deadline: float | None) -> bool:
@@ -99,7 +101,7 @@ def stand_by(line: deque[Waiter], useless: Callable[[], bool], deadline: float |
 def wait_out(turns: Turns, ready: Callable[[], bool], deadline: float | None) -> bool:
     """Do the socket's writing until `ready()`; False when the time is over first.
 
-    `ready` is called with the out-turn held, after everything that could be written was; it may raise.
+    `ready` is called after everything that could be written was, and in line; it may raise.
     """
     try:
         return _wait_out(turns, ready, deadline)
@@ -109,7 +111,8 @@ def wait_out(turns: Turns, ready: Callable[[], bool], deadline: float | None) ->
 
 
 def _wait_out(turns: Turns, ready: Callable[[], bool], deadline: float | None) -> bool:
-    out = turns.out
+    out, core = turns.out, turns.core
+    gone = core.delivered
     while True:
         if out.take():
             try:
@@ -117,6 +120,9 @@ def _wait_out(turns: Turns, ready: Callable[[], bool], deadline: float | None) -
                     turns.pump()
                     if ready():
                         return True
+                    if out.line and core.delivered != gone:
+                        out.wake(len(out.line))  # what is not enough for us may be for them
+                    gone = core.delivered
                     if deadline is not None and monotonic() >= deadline:
                         return False
                     out.parked = True
@@ -131,9 +137,11 @@ def _wait_out(turns: Turns, ready: Callable[[], bool], deadline: float | None) -
                 out.lock.release()
                 if out.line:
                     out.wake()
+        elif ready():
+            return True
         if deadline is not None and monotonic() >= deadline:
             return False
-        stand_in_line(out, lambda: not out.lock.locked(), deadline)
+        stand_in_line(out, lambda: not out.lock.locked() or ready(), deadline)
 
 
 class Spinner:

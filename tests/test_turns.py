@@ -181,25 +181,6 @@ def test_an_interrupted_take_leaves_no_lock_behind(held: bool) -> None:
         assert turn.lock.locked() is held
 
 
-@pytest.mark.xfail(
-    raises=AssertionError, reason="a function's entry is a legal point: `give` can be broken off before it begins"
-)
-def test_an_interrupted_give_forgets_nobody() -> None:
-    """The turn is free afterwards, and who waited for it is awake: nobody else would wake him."""
-    for at in count():
-        turn, one = Turn(), Sleeper()
-        turn.line.append(one)
-        turn.take()
-        done = not interrupt(turn.give, at, "nnqpy.turns")
-
-        assert (turn.lock.locked(), one.woken) == (False, 1), at
-        if done:
-            return
-
-
-held_for_good = pytest.mark.xfail(
-    raises=AssertionError, reason="`finally: out.give()` can be broken off at the entry of `give`: the turn stays taken"
-)
 WRITERS: Final[dict[str, Callable[[World], object]]] = {
     "write": lambda world: world.turns.write(),
     "tend": lambda world: world.turns.tend(),
@@ -213,16 +194,16 @@ WRITERS: Final[dict[str, Callable[[World], object]]] = {
 }
 
 
-@pytest.mark.parametrize(
-    "name", [name if "press" in name or name == "send" else pytest.param(name, marks=held_for_good) for name in WRITERS]
-)
-def test_an_interrupted_writer_gives_the_turn_back(worlds: Callable[..., World], name: str) -> None:
+@pytest.mark.parametrize("write", WRITERS.values(), ids=WRITERS.keys())
+def test_an_interrupted_writer_gives_the_turn_back(
+    worlds: Callable[..., World], write: Callable[[World], object]
+) -> None:
     """Wherever it is interrupted, the next writer can write everything, once and in order."""
     for at in count():
         world = worlds(None)
         queue(world.core, [b"%d" % n for n in range(5)])
         world.turns._promise(FIRST_LOOK)
-        done = not interrupt(partial(WRITERS[name], world), at, *OURS, "nnqpy.sync")
+        done = not interrupt(partial(write, world), at, *OURS, "nnqpy.sync")
 
         assert not world.turns.out.lock.locked()
         assert not world.turns.into.lock.locked()
@@ -235,17 +216,37 @@ def test_an_interrupted_writer_gives_the_turn_back(worlds: Callable[..., World],
             return
 
 
-@held_for_good
-def test_an_interrupted_reader_gives_the_turn_back() -> None:
-    """A janitor's look at a connection that hung up takes the in-turn, too."""
+@pytest.mark.parametrize("write", WRITERS.values(), ids=WRITERS.keys())
+def test_an_interrupted_writer_forgets_nobody_in_line(
+    worlds: Callable[..., World], write: Callable[[World], object]
+) -> None:
+    """Whoever waited for the turn is woken, by the writer or by the next tick."""
     for at in count():
-        home = Socket(PullCore)
+        world, one = worlds(None), Sleeper()
+        world.turns.out.line.append(one)
+        queue(world.core, [b"x"])
+        world.turns._promise(FIRST_LOOK)
+        done = not interrupt(partial(write, world), at, *OURS, "nnqpy.sync")
+        world.janitor.tick()
+
+        assert one.woken == 1, at
+        if done:
+            return
+
+
+def test_an_interrupted_reader_gives_the_turn_back() -> None:
+    """A janitor's look at a connection that hung up takes the in-turn, too; who waits for it is not forgotten."""
+    for at in count():
+        home, one = Socket(PullCore), Sleeper()
         line = Line(home)
         line.feed(wire(TCP, [b"one", b"two"]))
         line.far.close()
+        home.turns.into.line.append(one)
         done = not interrupt(partial(home.turns.hung_up, line.engine), at, *OURS)
 
         assert not home.turns.into.lock.locked()
+        home.turns.tend()
+        assert one.woken == 1, at
         home.turns.hung_up(line.engine)
         home.turns.fill()
         assert list(home.core.inbox) == [b"one", b"two"]
@@ -501,9 +502,6 @@ def test_messages_wait_for_the_first_peer_without_ticks(worlds: Callable[..., Wo
     assert peer.written == [b"early"]
 
 
-@pytest.mark.xfail(
-    raises=AssertionError, reason="a promise that stands while a peer is full brings no tick for another"
-)
 def test_a_stalled_peer_never_holds_up_a_message_for_another(worlds: Callable[..., World], clock: Clock) -> None:
     """One worker is stuck for good: what is sent to the other is written, or a tick comes for it."""
     world = worlds(None, 0)
@@ -555,9 +553,6 @@ def test_a_peer_that_dies_as_it_is_written_is_not_waited_for(
             assert (world.turns.promised, world.core.look) == (False, 0)
 
 
-@pytest.mark.xfail(
-    raises=AssertionError, reason="what an interrupted push left is settled after the dead were forgotten"
-)
 def test_a_dead_peer_is_not_waited_for_wherever_its_write_was_interrupted(clock: Clock) -> None:
     """Ctrl-C right behind a partial write, and then the connection breaks: nothing of it is left behind."""
     for at in count():

@@ -166,6 +166,8 @@ class SocketCore:
         self.unsent: Iterator[bytes] = iter(())
         self.cut_frames: dict[int, Peer] = {}
         """The peers that are in the middle of a frame, by id."""
+        self.remains: list[bytes] = []
+        """What was in the outbox when the socket was closed."""
         self.over = False
         """The socket is closed, and what was queued is counted as dropped."""
 
@@ -288,6 +290,7 @@ class SocketCore:
                 self.dropped["closed"] = dropped
                 self.over = True
             self.over = True
+            self.remains = list(self.outbox)
             self.outbox.clear()
             self.unsent = iter(())
             self.hand = []
@@ -336,6 +339,15 @@ class SocketCore:
         for place in range(len(outbox) - 1, -1, -1):
             if outbox[place] is body:
                 del outbox[place]
+                return True
+        return False
+
+    def reclaim(self, body: bytes) -> bool:
+        """Take back a message that came after the drain of a close and was given up with the rest; lock held."""
+        for place, one in enumerate(self.remains):
+            if one is body:
+                del self.remains[place]
+                self.dropped["closed"] -= 1
                 return True
         return False
 

@@ -217,18 +217,20 @@ class InprocPeer:
         )
 
     def cut(self) -> None:
-        """Tell the other side that this is the end; it still reads what is in its pipe."""
-        other = self.other
-        other.ended = True
-        other.turns.hang_up(other)
+        """Nothing yet: the other side learns of the end when nothing more can be pushed, in `release_out`."""
 
-    finish = cut
+    def finish(self) -> None:
+        """Nothing yet, as `cut`."""
 
     def release_in(self) -> None:
         """No descriptor to let go of."""
 
     def release_out(self) -> None:
-        """No descriptor to let go of."""
+        """Tell the other side that this was all; it still reads what is in its pipe."""
+        other = self.other
+        if not other.ended:
+            other.ended = True
+            other.turns.hang_up(other)
 
     def forget(self) -> None:
         """No descriptor to let go of."""

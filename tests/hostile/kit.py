@@ -93,19 +93,13 @@ class Stranger:
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
+        self.name = _name(sock)
+        """What our side calls it, as ``127.0.0.1:40112``; over ipc our side knows a process, not a connection."""
         self._said = 0
         self._ours: socket.socket | None = None
         sock.settimeout(PATIENCE)
         if sock.family != socket.AF_UNIX:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-
-    @property
-    def name(self) -> str:
-        """What our side calls it, as ``127.0.0.1:40112``; over ipc our side knows a process, not a connection."""
-        if self.sock.family == socket.AF_UNIX:
-            return f"pid {os.getpid()} uid {os.getuid()}"
-        host, port = self.sock.getsockname()
-        return f"{host}:{port}"
 
     def await_greeting(self) -> bytes:
         """Wait until our greeting is there, and look at it without reading it."""
@@ -241,6 +235,8 @@ class Arena:
         self.got: list[bytes] = []
         """What was received, less the partner's."""
         self.partner: Pull | Push | Pair | None = None
+        self.on_event: Callable[[Event], object] | None = None
+        """What else is done with each event, where it happens."""
         self._told = threading.Condition()
         self._judged = 0
         self._exchanges = 0
@@ -253,7 +249,6 @@ class Arena:
         self._folder = Path(tempfile.mkdtemp(prefix="nnq-"))  # not tmp_path: that can be too long for an ipc path
         self._kept.callback(shutil.rmtree, self._folder)
         logging.getLogger().addHandler(self._errors)
-        self._kept.callback(logging.getLogger().removeHandler, self._errors)
         if role == "listener":
             marks = {"reconnect_min": 0.001, "reconnect_max": 0.001, **marks}
         self.ours = kind(on_event=self._hear, **marks)
@@ -275,6 +270,8 @@ class Arena:
         with self._told:
             self.events.append(event)
             self._told.notify_all()
+        if self.on_event is not None:
+            self.on_event(event)
 
     # --- strangers -----------------------------------------------------------------------------------------
 
@@ -424,8 +421,8 @@ class Arena:
 
     def exchange_back(self) -> None:
         """Send the partner a message, if our socket is a Pair."""
-        if isinstance(self.ours, Pair) and isinstance(self.partner, Pair):
-            self.ours.send(b"back", timeout=PATIENCE)
+        if isinstance(self.partner, Pair):
+            self.pair.send(b"back", timeout=PATIENCE)
             assert self.partner.recv(timeout=PATIENCE) == b"back"
 
     @property
@@ -439,6 +436,12 @@ class Arena:
         """Our socket, or the partner: the one that is a Push."""
         (push,) = (one for one in (self.ours, self.partner) if isinstance(one, Push))
         return push
+
+    @property
+    def pair(self) -> Pair:
+        """Our socket, which is a Pair."""
+        assert isinstance(self.ours, Pair)
+        return self.ours
 
     # --- the end -------------------------------------------------------------------------------------------
 
@@ -455,14 +458,23 @@ class Arena:
         self.ours.close(linger=0)
         if self.partner is not None:
             self.partner.close(linger=0)
-        settle()  # the listener's file goes in the janitor's time
+        settle()
         self._kept.close()
-        if error is None:
-            assert unjudged == [], "ends were told that nobody asked for"
-            assert self._errors.records == []
-            # The pollers of a closed socket stay as long as somebody holds it.
-            del self.ours, self.partner
-            await_descriptors(self._descriptors)
+        try:
+            if error is None:
+                assert unjudged == [], "ends were told that nobody asked for"
+                # The pollers of a closed socket stay as long as somebody holds it.
+                del self.ours, self.partner
+                await_descriptors(self._descriptors)
+                self.assert_nothing_logged()
+        finally:
+            logging.getLogger().removeHandler(self._errors)
+
+    def assert_nothing_logged(self) -> None:
+        """Fail if an error of ours was logged, by us or by the loop that it escaped to."""
+        settle()
+        gc.collect()  # a task that failed is told of when it goes
+        assert self._errors.records == []
 
 
 class Memory:
@@ -606,6 +618,13 @@ def url_of(door: socket.socket) -> str:
         return f"ipc://{door.getsockname()}"
     host, port = door.getsockname()
     return f"tcp://{host}:{port}"
+
+
+def _name(sock: socket.socket) -> str:
+    if sock.family == socket.AF_UNIX:
+        return f"pid {os.getpid()} uid {os.getuid()}"
+    host, port = sock.getsockname()
+    return f"{host}:{port}"
 
 
 def _ask(fd: int, request: int) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import array
 import errno
 import os
+import random
 import select
 import signal
 import socket
@@ -32,6 +33,8 @@ from nnqpy.events import (
     PeerAdded,
     PeerRemoved,
 )
+from nnqpy.proto import Proto
+from nnqpy.wire.stream import greeting
 from tests.hostile.kit import (
     PATIENCE,
     Arena,
@@ -44,6 +47,7 @@ from tests.hostile.kit import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
 
+    from nnqpy.events import Event
     from tests.hostile.kit import Kind, Role, Scheme
 
 each_scheme = pytest.mark.parametrize("scheme", ["tcp", "ipc"])
@@ -72,6 +76,44 @@ def test_b31_a_reset_at_every_stage_of_a_greeting(kind: Kind, scheme: Scheme, ro
 
 
 @each_role
+def test_b31_a_reset_between_the_greeting_and_the_first_look(role: Role) -> None:
+    """Whoever reads and writes while a peer is being attached may find it gone, and let go of it: nobody stumbles."""
+    with Arena(Pair, "tcp", role, partner=False) as arena:
+
+        def read_and_write(event: Event) -> None:
+            # Another thread may do this at just this time; here it is certain.
+            if isinstance(event, PeerAdded):
+                stranger.reset()
+                for _ in range(2):
+                    with suppress(WouldBlock):
+                        arena.pair.recv_nowait()
+                    with suppress(WouldBlock):
+                        arena.pair.send_nowait(b"hello")
+
+        arena.on_event = read_and_write
+        for _ in range(2):
+            stranger = arena.knocked()
+            stranger.say(arena.hello)
+            assert arena.verdict().reason is Reason.RESET
+            arena.assert_nothing_logged()
+
+
+@each_role
+@each_scheme
+@each_kind
+def test_b31_who_is_sent_away_when_it_comes(kind: Kind, scheme: Scheme, role: Role) -> None:
+    """A program that closes its socket as soon as a peer is there gets what it asked for."""
+    with Arena(kind, scheme, role, partner=False) as arena:
+        arena.on_event = lambda event: arena.ours.close() if isinstance(event, PeerAdded) else None
+        stranger = arena.knocked()
+        stranger.say(arena.hello)
+
+        assert stranger.hears_the_end()
+        arena.assert_nothing_logged()
+        arena.on_event = None
+
+
+@each_role
 @each_scheme
 @pytest.mark.parametrize("notices", ["janitor", "writer"])
 def test_b31_a_reset_while_we_write(notices: str, scheme: Scheme, role: Role) -> None:
@@ -91,6 +133,7 @@ def test_b31_a_reset_while_we_write(notices: str, scheme: Scheme, role: Role) ->
         assert arena.verdict().reason is Reason.RESET_MID_FRAME
         arena.invite()
         assert arena.pull.recv(timeout=PATIENCE) == body
+        arena.push.flush(timeout=PATIENCE)  # it may arrive before who wrote it has booked it
         stats = arena.push.stats()
         assert (stats.accepted, stats.delivered, stats.queued, dict(stats.dropped)) == (1, 1, 0, {})
 
@@ -127,6 +170,7 @@ def test_b28_a_peer_that_never_reads(scheme: Scheme, role: Role) -> None:
         assert arena.verdict().reason is (Reason.RESET_MID_FRAME if held else Reason.RESET)
         for _ in range(held):
             assert arena.pull.recv(timeout=PATIENCE) == body
+        arena.push.flush(timeout=PATIENCE)
         stats = arena.push.stats()
         assert (stats.accepted, stats.queued, dict(stats.dropped)) == (accepted, 0, {})
         arena.exchange()
@@ -184,7 +228,7 @@ def test_b28_the_partner_does_not_wait_for_who_never_reads(scheme: Scheme, role:
         arena.verdict()
         arena.push.send(b"last")
         reader.join(PATIENCE)
-        arena.push.flush(timeout=PATIENCE)  # a message may arrive before who wrote it has booked it
+        arena.push.flush(timeout=PATIENCE)
 
         peers = {peer.address: peer.sent for peer in arena.push.peers}
         assert set(received) == {body}
@@ -192,6 +236,38 @@ def test_b28_the_partner_does_not_wait_for_who_never_reads(scheme: Scheme, role:
         assert list(peers.values()) == [len(received) + 1]
         stats = arena.push.stats()
         assert (stats.accepted, stats.delivered, stats.queued) == (number + 1, number + 1, 0)
+
+
+@each_role
+@each_scheme
+def test_b28_b34_a_peer_that_reads_in_sips(scheme: Scheme, role: Role) -> None:
+    """The kernel takes our frames in parts of any size; they arrive as if it had not."""
+    dice = random.Random(28)
+    sizes = [0, 1, 2047, 2048, 2049, 4096, 65536, 300_000, *(dice.randrange(20_000) for _ in range(300))]
+    bodies = [dice.randbytes(size) for size in sizes]
+    wanted = greeting(Proto.PUSH) + frame(scheme, *bodies)
+
+    with Arena(Push, scheme, role, partner=False) as arena:
+        stranger = arena.attached()
+        stranger.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 32768)
+        heard = bytearray()
+
+        def sip() -> None:
+            while len(heard) < len(wanted):
+                heard.extend(stranger.sock.recv(dice.choice([1, 7, 100, 5000, 100_000])))
+
+        drinker = threading.Thread(target=sip)
+        drinker.start()
+        for body in bodies:
+            arena.push.send(body, timeout=PATIENCE)
+        arena.push.flush(timeout=PATIENCE)
+        drinker.join(PATIENCE)
+
+        assert bytes(heard) == wanted
+        stranger.finish()
+        assert arena.verdict().reason is Reason.EOF
+        arena.invite()
+        arena.exchange()
 
 
 # --- B-22, B-26: beside the stream -----------------------------------------------------------------------------------
