@@ -168,6 +168,8 @@ class StreamListener(Endpoint):
         self._bound: Bound = self._transport.listen(self._options)
         self.address = self._bound.address
         self._greeting: deque[asyncio.Task[None]] = deque()
+        self._unwelcomed: dict[asyncio.Task[None], socket.socket] = {}
+        """Connections whose greeting has not begun: cancelled now, it would never see its socket."""
         self._throttled = False
         self._closing = threading.Lock()
         reactor.stray_sockets.add(self._bound.sock)
@@ -220,7 +222,10 @@ class StreamListener(Endpoint):
             reactor.stray_sockets.add(sock)
             if len(self._greeting) >= HANDSHAKES_MAX:
                 self._greeting.popleft().cancel(Reason.LIMIT_HANDSHAKES)
-            self._greeting.append(self._janitor.loop.create_task(self._welcome(sock)))
+            task = self._janitor.loop.create_task(self._welcome(sock))
+            self._greeting.append(task)
+            self._unwelcomed[task] = sock
+            task.add_done_callback(self._leave)
 
     def _throttle(self, error: OSError) -> None:
         loop = self._janitor.loop
@@ -236,11 +241,16 @@ class StreamListener(Endpoint):
 
     async def _welcome(self, sock: socket.socket) -> None:
         task = asyncio.current_task()
-        try:
-            await self._greet(sock, "in", self._janitor.loop.time() + self._options.handshake_timeout)
-        finally:
-            with contextlib.suppress(ValueError):
-                self._greeting.remove(task)  # type: ignore[arg-type]  # we are in a task
+        assert task is not None  # we are in one
+        self._unwelcomed.pop(task, None)
+        await self._greet(sock, "in", self._janitor.loop.time() + self._options.handshake_timeout)
+
+    def _leave(self, task: asyncio.Task[None]) -> None:
+        with contextlib.suppress(ValueError):
+            self._greeting.remove(task)
+        sock = self._unwelcomed.pop(task, None)
+        if sock is not None:
+            sock.close()
 
 
 class Dialer:

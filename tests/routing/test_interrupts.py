@@ -207,6 +207,19 @@ def test_the_marks_count_right_after_the_next_pump(make: Callable[[], Scene]) ->
         scene.ledger.check_marks()
 
 
+@pytest.mark.xfail(
+    raises=AssertionError, reason="whether the rest of a frame went is not asked when its peer is buried"
+)
+def test_a_frame_that_went_whole_is_not_sent_again_at_any_point() -> None:
+    """The last byte of a frame goes, Ctrl-C comes before that is booked, and the peer is lost: it has the message."""
+    for scene in interrupted(frame_goes_on):
+        scene.peers[0].die()
+        scene.finish()
+
+        assert len(set(scene.ledger.delivered)) == len(scene.ledger.delivered)
+        scene.ledger.check()
+
+
 def test_closing_counts_everything_at_any_point() -> None:
     """An abandoned queue is in the counters, wherever the giving up was interrupted."""
     for at in count():
@@ -256,7 +269,6 @@ def test_a_peer_is_lost_or_not_at_any_point() -> None:
             break
 
 
-@pytest.mark.xfail(raises=AssertionError, reason="`resume` forgets the loss before it has finished it")
 def test_a_peer_is_lost_for_good_after_two_interrupts() -> None:
     """Ctrl-C pressed twice: once while a peer is parted with, once while that is taken up again."""
     first = second = 0

@@ -43,7 +43,6 @@ class Life(RuleBasedStateMachine):
         return self.alive[number % len(self.alive)]
 
     def maybe_interrupted(self, action: Callable[[], object], at: int) -> None:
-        self.core.resume()  # a loss broken off twice is a test of its own, in test_interrupts.py
         if interrupt(action, at, "nnqpy.routing"):
             self.settled = False
 
@@ -72,6 +71,7 @@ class Life(RuleBasedStateMachine):
     def give_room_interrupted(self, number: int, room: int | None, at: int) -> None:
         """A peer's buffer empties, and Ctrl-C comes while that is seen to; it is found again at the next look."""
         peer = self.some(number)
+        peer.after_write = peer.before_write  # not both at that one moment: see test_interrupts.py
         self.maybe_interrupted(lambda: peer.give_room(room), at)
         peer.give_room(room if room is None else peer.room)
 
