@@ -83,6 +83,12 @@ class _Watch:
             self._turn.watched -= 1
             self._loop.remove_reader(self._turn.poller.fileno())
 
+    def forget(self) -> None:
+        """The loop was closed with the watch open."""
+        if self.on:
+            self.on = False
+            self._turn.watched -= 1
+
     def stop_from_anywhere(self) -> None:
         """Watch no more; from any thread."""
         if asyncio._get_running_loop() is self._loop:  # noqa: SLF001  # exported, for libraries
@@ -116,6 +122,8 @@ class Socket(TaskSocket):
         loop = asyncio.get_running_loop()
         watch = self._watches.get((loop, turn))
         if watch is None:
+            for key in [key for key in self._watches if key[0].is_closed()]:
+                self._watches.pop(key).forget()
             watch = self._watches[loop, turn] = _Watch(loop, turn, work)
         waiter = _TaskWaiter(loop)
         turn.line.append(waiter)

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from nnqpy.message import Body
     from nnqpy.turns import Turn, Waiter
 
+PLACES = 16
+"""Large bodies that a task may send before it lets the others of its loop run."""
 GREED = 4
 """Times that a task may fill the inbox itself before it lets the others of its loop run."""
 
@@ -40,6 +42,24 @@ def deadline_of(timeout: float | None) -> float | None:
         return None
     check_seconds("timeout", timeout)
     return monotonic() + timeout
+
+
+class _Flush:
+    """A flush that a loop is to call; if the loop ends without calling it, the janitor does its work."""
+
+    __slots__ = ("_called", "_socket")
+
+    def __init__(self, socket: TaskSocket) -> None:
+        self._socket = socket
+        self._called = False
+
+    def __call__(self) -> None:
+        self._called = True
+        self._socket._flush()  # noqa: SLF001  # the other half of this module
+
+    def __del__(self) -> None:
+        if not self._called:
+            self._socket._turns.attend()  # noqa: SLF001  # likewise
 
 
 class TaskEvents:
@@ -307,6 +327,7 @@ class TaskSending(TaskSocket):
             self._due = True
 
     _due = False
+    _placed = 0
 
     def _promise(self) -> None:
         if self.closed:
@@ -315,10 +336,14 @@ class TaskSending(TaskSocket):
         here = self._here()
         if self._flusher is not here:
             self._flusher = here
-            self._soon(self._flush)
+            self._soon(_Flush(self))
 
     async def _place(self, body: bytes, timeout: float | None) -> None:
         deadline = deadline_of(timeout)
+        self._placed += 1
+        if self._placed >= PLACES:
+            self._placed = 0
+            await self._breathe()  # before it is queued: cancelled here, it has not been sent
         while not self._turns.place(body):
             if not await self._wait_out(partial(self._room_for, len(body)), deadline):
                 raise TimedOut(self._full_text(), timeout=timeout or 0.0, reason=self._full())
