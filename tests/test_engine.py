@@ -19,6 +19,7 @@ from nnqpy.patterns.pipeline import PullCore, PushCore
 from nnqpy.wire.stream import IPC, TCP
 from tests.kit.cores import queue
 from tests.kit.engines import Line, Socket, close_lines, connected, unwire, wire
+from tests.kit.instructions import unwatch
 from tests.kit.interrupts import interrupt
 
 if TYPE_CHECKING:
@@ -36,10 +37,11 @@ def numbered(sizes: list[int]) -> list[bytes]:
 
 
 @pytest.fixture(autouse=True)
-def lines_closed() -> Iterator[None]:
-    """Close every line, also after a failure."""
+def nothing_left() -> Iterator[None]:
+    """Close every line, also after a failure, and watch nothing any more."""
     yield
     close_lines()
+    unwatch()
 
 
 # --- reading -----------------------------------------------------------------------------------------------

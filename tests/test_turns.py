@@ -20,6 +20,7 @@ from nnqpy.turns import BATCH, FIRST_LOOK, PAUSE, State, Turn, Verdict
 from nnqpy.wire.stream import TCP
 from tests.kit.cores import queue
 from tests.kit.engines import Line, Socket, close_lines, give_back, unwire, wire
+from tests.kit.instructions import unwatch
 from tests.kit.interleaving import Actor, intrude, polite, schedules
 from tests.kit.interrupts import interrupt
 from tests.kit.peers import FakePeer, marry
@@ -118,10 +119,11 @@ def worlds() -> Iterator[Callable[..., World]]:
 
 
 @pytest.fixture(autouse=True)
-def lines_closed() -> Iterator[None]:
-    """Close every line, also after a failure."""
+def nothing_left() -> Iterator[None]:
+    """Close every line, also after a failure, and watch nothing any more."""
     yield
     close_lines()
+    unwatch()
 
 
 # --- taking and giving -------------------------------------------------------------------------------------
@@ -427,8 +429,8 @@ def number_of_schedules(
         polite(world.core)
         scenes[:] = [world]
         return (
-            Actor(lambda: one(world), "nnqpy.sync", turns, fine=one is send),
-            Actor(lambda: other(world), "nnqpy.sync", turns, fine=other is send),
+            Actor(lambda: one(world), "nnqpy.sync", turns),
+            Actor(lambda: other(world), "nnqpy.sync", turns),
         )
 
     number = 0

@@ -11,6 +11,8 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any, Final
 
+from tests.kit.instructions import is_within, watching
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import FrameType
@@ -33,35 +35,29 @@ def intrude(
         core: whose short lock would stop the other thread: no step counts while it is held.
         modules: names of modules, or of packages with all that is in them.
     """
-    left = at
-
-    def enter(frame: FrameType, event: str, arg: Any) -> Callable[..., Any] | None:  # as sys.settrace has it
-        if not _within(frame, modules):
-            return None
-        frame.f_trace_opcodes = True
-        frame.f_trace_lines = False
-        return step
-
-    def step(frame: FrameType, event: str, arg: Any) -> Callable[..., Any]:
-        nonlocal left
-        if event == "opcode" and left >= 0 and not core.lock.locked():
-            if not left:
-                other()  # nothing is traced while a trace function runs
-            left -= 1
-        return step
-
-    before = sys.gettrace()
-    sys.settrace(enter)
-    try:
+    watcher = _Intruder(at, other, core)
+    with watching(watcher, *modules):
         action()
-    finally:
-        sys.settrace(before)
-    return left < 0
+    return watcher.came
 
 
-def _within(frame: FrameType, modules: tuple[str, ...]) -> bool:
-    module = frame.f_globals.get("__name__", "")
-    return any(module == one or module.startswith(f"{one}.") for one in modules)
+class _Intruder:
+    def __init__(self, at: int, other: Callable[[], object], core: SocketCore) -> None:
+        self.came = False
+        self._left = at
+        self._other = other
+        self._core = core
+
+    def entered(self, frame: FrameType, ours: bool) -> None:
+        """Nothing depends on that."""
+
+    def step(self, frame: FrameType, place: int) -> None:
+        if self.came or self._core.lock.locked():
+            return
+        if not self._left:
+            self.came = True
+            self._other()  # nothing is watched while a watcher runs
+        self._left -= 1
 
 
 class Actor:
@@ -69,14 +65,12 @@ class Actor:
 
     Args:
         action: what it does.
-        modules: where its steps are counted: names of modules, or of packages with all that is in them.
-        fine: whether a step is one instruction; else it is one line.
+        modules: where its steps, which are lines, are counted: names of modules, or of packages with all in them.
     """
 
-    def __init__(self, action: Callable[[], object], *modules: str, fine: bool = False) -> None:
+    def __init__(self, action: Callable[[], object], *modules: str) -> None:
         self.action = action
         self.modules = modules
-        self.fine = fine
 
 
 def schedules(scene: Callable[[], tuple[Actor, Actor]]) -> Iterator[tuple[int, int]]:
@@ -126,14 +120,10 @@ class Stage:
         actor = self._actors[number]
 
         def enter(frame: FrameType, event: str, arg: Any) -> Callable[..., Any] | None:  # as sys.settrace has it
-            if not _within(frame, actor.modules):
-                return None
-            frame.f_trace_opcodes = actor.fine
-            frame.f_trace_lines = not actor.fine
-            return step
+            return step if is_within(frame.f_globals.get("__name__", ""), actor.modules) else None
 
         def step(frame: FrameType, event: str, arg: Any) -> Callable[..., Any]:
-            if event in {"line", "opcode"}:
+            if event == "line":
                 if not self._until[number]:
                     self.paused[number] = True
                     self.give_way(number)

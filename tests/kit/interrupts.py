@@ -14,8 +14,10 @@ so raising at every line would show faults that cannot happen, and at every call
 from __future__ import annotations
 
 import dis
-import sys
-from typing import TYPE_CHECKING, Any, Final
+from inspect import CO_GENERATOR
+from typing import TYPE_CHECKING, Final
+
+from tests.kit.instructions import watching
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,7 +27,6 @@ _CALLS: Final = {"CALL", "CALL_KW", "CALL_FUNCTION_EX"}
 _LOOPS: Final = ("JUMP_BACKWARD", "POP_JUMP_BACKWARD")
 _INLINED: Final = "(a Python function returned)"
 _ENTERED: Final = "(a function was entered)"
-_GENERATOR: Final = 0x20  # inspect.CO_GENERATOR: such a frame is run by a function in C, as sum() or extend()
 
 
 def interrupt(action: Callable[[], object], at: int, *modules: str) -> bool:
@@ -36,61 +37,49 @@ def interrupt(action: Callable[[], object], at: int, *modules: str) -> bool:
         at: counted from 0.
         modules: names of modules, or of packages with all that is in them.
     """
-    tracer = _Tracer(at, modules)
-    before = sys.gettrace()
-    sys.settrace(tracer.enter)
+    watcher = _Interrupter(at)
     try:
-        action()
+        with watching(watcher, *modules):
+            action()
     except KeyboardInterrupt:
-        if not tracer.raised:
+        if not watcher.raised:
             raise
         return True
-    finally:
-        sys.settrace(before)
-    assert not tracer.raised, f"the interrupt at {tracer.place} was swallowed"
+    assert not watcher.raised, f"the interrupt at {watcher.place} was swallowed"
     return False
 
 
-class _Tracer:
-    """A trace function that sees every instruction of the modules it is asked about."""
+class _Interrupter:
+    """Knows of every instruction whether a handler may run before it, and raises at one."""
 
-    def __init__(self, at: int, modules: tuple[str, ...]) -> None:
+    def __init__(self, at: int) -> None:
         self.raised = False
         self.place = ""
         self._left = at
-        self._modules = modules
         self._last: dict[FrameType, tuple[str, int]] = {}
-        self._names: dict[CodeType, bytes] = {}
+        self._codes: dict[CodeType, bytes] = {}
 
-    def enter(self, frame: FrameType, event: str, arg: Any) -> Callable[..., Any] | None:  # as sys.settrace has it
-        caller = frame.f_back
-        by_python = not frame.f_code.co_flags & _GENERATOR and frame.f_code.co_name != "__init__"
-        if caller in self._last and by_python:
+    def entered(self, frame: FrameType, ours: bool) -> None:
+        caller, code = frame.f_back, frame.f_code
+        # A generator is run by a function in C, as sum() or extend(); so is __init__, by the call of its class.
+        if caller in self._last and not code.co_flags & CO_GENERATOR and code.co_name != "__init__":
             self._last[caller] = (_INLINED, caller.f_lasti)
-        module = frame.f_globals.get("__name__", "")
-        if frame.f_code.co_name == "__del__":
-            return None  # what it raises goes nowhere
-        if not any(module == one or module.startswith(f"{one}.") for one in self._modules):
-            return None
-        frame.f_trace_opcodes = True
-        frame.f_trace_lines = False
-        self._last[frame] = (_ENTERED, -1)
-        return self._step
+        if ours:
+            self._last[frame] = (_ENTERED, -1)
 
-    def _step(self, frame: FrameType, event: str, arg: Any) -> Callable[..., Any]:
-        if event == "opcode":
-            place = frame.f_lasti
-            before, from_place = self._last[frame]
-            now = self._opname(frame.f_code, place)
-            if (
-                before == _ENTERED
-                or before in _CALLS
-                or (before.startswith(_LOOPS) and place < from_place and "NO_INTERRUPT" not in before)
-                or now == "BEFORE_WITH"
-            ):
-                self._reached(frame, before)
-            self._last[frame] = (now, place)
-        return self._step
+    def step(self, frame: FrameType, place: int) -> None:
+        before, from_place = self._last.get(frame, ("", -1))
+        now = self._opname(frame.f_code, place)
+        if now == "RESUME":
+            return  # the function is entered by this very instruction
+        if (
+            before == _ENTERED
+            or before in _CALLS
+            or (before.startswith(_LOOPS) and place < from_place and "NO_INTERRUPT" not in before)
+            or now == "BEFORE_WITH"
+        ):
+            self._reached(frame, before)
+        self._last[frame] = (now, place)
 
     def _reached(self, frame: FrameType, before: str) -> None:
         if self._left:
@@ -102,7 +91,7 @@ class _Tracer:
         raise KeyboardInterrupt(self.place)
 
     def _opname(self, code: CodeType, place: int) -> str:
-        codes = self._names.get(code)
+        codes = self._codes.get(code)
         if codes is None:
-            codes = self._names[code] = code.co_code
+            codes = self._codes[code] = code.co_code
         return dis.opname[codes[place]]

@@ -10,6 +10,7 @@ import pytest
 from nnqpy.errors import Reason
 from nnqpy.options import Options
 from tests.kit.cores import Ledger, Sender
+from tests.kit.instructions import unwatch
 from tests.kit.interrupts import interrupt
 from tests.kit.peers import FakePeer, frame, marry
 
@@ -17,6 +18,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 ROUTING: Final = "nnqpy.routing"
+
+
+@pytest.fixture(autouse=True)
+def nothing_watched() -> Iterator[None]:
+    """Leave the code as it was."""
+    yield
+    unwatch()
 
 
 class Scene:

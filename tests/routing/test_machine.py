@@ -12,11 +12,20 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from nnqpy.errors import Reason
 from tests.kit.cores import Ledger, sender
+from tests.kit.instructions import unwatch
 from tests.kit.interrupts import interrupt
 from tests.kit.peers import HEADER, FakePeer, marry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+
+
+@pytest.fixture(autouse=True)
+def nothing_watched() -> Iterator[None]:
+    """Leave the code as it was."""
+    yield
+    unwatch()
+
 
 rooms = st.one_of(st.none(), st.integers(0, 60), st.integers(0, 700_000))
 sizes = st.lists(st.sampled_from([4, 4, 10, 100, 5000, 100_000, 300_000]), min_size=1, max_size=6)
