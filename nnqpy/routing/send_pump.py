@@ -169,10 +169,9 @@ class SendPump(SocketCore):
     def _trim(self) -> int:
         """Give back what exceeds the byte cap; the message that crosses it still goes. Return the bytes kept."""
         size, kept = 0, 0
-        for body in self.hand:
-            size, kept = size + len(body), kept + 1
-            if size >= BATCH_BYTES:
-                break
+        while size < BATCH_BYTES:
+            size += len(self.hand[kept])
+            kept += 1
         with self.lock:
             keep, back = self.hand[:kept], self.hand[kept:]
             unsent = reversed(back)
