@@ -1161,6 +1161,25 @@ def test_to_shut_is_to_part_with_everybody_and_to_count() -> None:
         home.turns.check_open()
 
 
+def test_to_shut_works_on_a_snapshot() -> None:
+    """Parting with one peer may lose others, or the same again: each is parted with once."""
+    home, peers = Socket(PushCore), [FakePeer() for _ in range(4)]
+    marry(home.turns, *peers)
+
+    def lose_all() -> None:
+        for peer in peers:
+            home.turns.lose(peer, Reason.RESET, "while the socket is being closed")
+
+    for peer in peers:
+        peer.on_gone = lose_all
+    home.turns.refuse()
+    home.turns.shut()
+
+    assert sorted(home.lost) == [Reason.CLOSED_BY_US, *[Reason.RESET] * 3]
+    assert [len(peer.calls) for peer in peers] == [3] * 4  # finish or cut, and each turn's release
+    assert home.core.peers == {}
+
+
 def test_to_shut_wakes_everybody() -> None:
     """Those in line, those who watch peers: all of them see the end."""
     home = Socket(PairCore)
