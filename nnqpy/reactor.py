@@ -296,10 +296,17 @@ def _after_fork() -> None:
     parent.janitor, _process.janitor = _process.janitor, None
     _forgotten.append(parent)
     _process.lock = threading.Lock()
+    inherited = tuple(sockets)
+    for turns in inherited:
+        turns.disown()  # all of them first: whatever comes after cannot keep one of them open
     if parent.janitor is not None:
-        parent.janitor.forget()
-    for turns in tuple(sockets):
-        turns.forked()
+        with contextlib.suppress(OSError):
+            parent.janitor.forget()
+    for turns in inherited:
+        try:
+            turns.forked()
+        except Exception:  # one socket's trouble is not the others'
+            log.exception("fork-failed socket=%s", turns.core.proto.label)
     sockets.clear()
     for sock in tuple(stray_sockets):
         sock.close()

@@ -725,12 +725,16 @@ class Turns:
         self.core.on_lost = ignore
         self.core.emit = ignore
 
-    def forked(self) -> None:
-        """In a forked child: the socket belongs to the parent. Nothing is sent, nobody is told."""
-        core = self.core
+    def disown(self) -> None:
+        """In a forked child: the socket belongs to the parent from now on."""
         self.state = State.FORKED
-        core.look = -1
-        core.lock = threading.Lock()
+        self.core.look = -1
+        self.core.lock = threading.Lock()
+
+    def forked(self) -> None:
+        """In a forked child: let go of what was inherited. Nothing is sent, nobody is told."""
+        core = self.core
+        self.disown()
         core.inbox.clear()
         core.staged = iter(())
         for peer in (*core.peers.values(), *core.lost_in, *core.lost_out):
