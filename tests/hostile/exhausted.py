@@ -13,7 +13,7 @@ import sys
 import threading
 from contextlib import suppress
 
-from nnqpy import Pull
+from nnqpy import Pull, reactor
 from nnqpy.events import AcceptResumed, AcceptThrottled, ConnectFailed, PeerAdded
 
 
@@ -68,6 +68,7 @@ def main(url: str) -> None:
             case ["connect", target]:
                 pull.connect(target)
             case ["new-socket", spare]:
+                all_of_them = len(taken)
                 for _ in range(int(spare)):
                     os.close(taken.pop())
                 try:
@@ -75,11 +76,15 @@ def main(url: str) -> None:
                     say("made")
                 except OSError as error:
                     say("refused", errno.errorcode[error.errno or 0])
-                gc.collect()
-                taken += use_up()
+                while len(taken) < all_of_them:  # the janitor gives some back at its next tick
+                    gc.collect()
+                    idle = threading.Event()
+                    reactor.janitor().call(idle.set)
+                    idle.wait()
+                    taken += use_up()
             case ["bind", other]:
                 try:
-                    pull.bind(other)
+                    say("bound", pull.bind(other).url)
                 except OSError as error:
                     say("refused", errno.errorcode[error.errno or 0])
             case ["threads"]:
