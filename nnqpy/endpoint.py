@@ -327,7 +327,7 @@ class StreamDialer(Dialer, Endpoint):
             if isinstance(error, TimeoutError) and error.errno is None:
                 error = OSError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
             number = error.errno if isinstance(error.errno, int) and error.errno > 0 else None
-            self.last_error = error.strerror or str(error)
+            self.last_error = os.strerror(number) if number else error.strerror or str(error)
             log.debug("connect-failed address=%s error=%s", self.url, self.last_error)
             self._core.emit(ConnectFailed(self.url, number, self.last_error, pause))
             return False
@@ -385,10 +385,13 @@ class InprocListener:
 class InprocDialer(Dialer):
     """Keeps one connection to a name of this process, bound already or later."""
 
+    _begun = False
+
     def __init__(self, turns: Turns, address: InprocAddress) -> None:
         super().__init__(turns)
         self.address = address
         self._joining = threading.Lock()
+        self._core.emit(Connecting(self.url, 1))
         self.join()
         self._janitor.start(self._run())
 
@@ -415,13 +418,11 @@ class InprocDialer(Dialer):
             failed = inproc.join(listener.turns, self._turns, self.url, on_gone=self._gone)
             if failed is not None:
                 self.up = False
-                reason, detail = failed
-                self.last_error = f"{reason}: {detail}"
-                if reason is Reason.PROTO_MISMATCH:
-                    self._core.emit(HandshakeFailed(self.url, "", reason, detail))
-                else:
-                    self._core.emit(PeerRefused(self.url, "", reason, detail))
-                    listener.turns.core.emit(PeerRefused(self.url, "", reason, detail))
+                reason, to_us, to_them = failed
+                self.last_error = f"{reason}: {to_us}"
+                kind = HandshakeFailed if reason is Reason.PROTO_MISMATCH else PeerRefused
+                self._core.emit(kind(self.url, "", reason, to_us))
+                listener.turns.core.emit(kind(self.url, "", reason, to_them))
         self._janitor.call(self._changed.set)
 
     def close(self) -> None:
@@ -433,9 +434,11 @@ class InprocDialer(Dialer):
         super().close()
 
     async def _attempt(self, attempt: int, pause: float) -> bool:
-        self._core.emit(Connecting(self.url, attempt))
-        self._changed.clear()
-        self.join()
+        if self._begun:
+            self._core.emit(Connecting(self.url, attempt))
+            self._changed.clear()
+            self.join()
+        self._begun = True  # the first attempt was made in the caller's thread
         while not self.up and self in _waiting.get(self.address.name, ()):
             await self._changed.wait()
             self._changed.clear()

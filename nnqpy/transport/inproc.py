@@ -230,14 +230,18 @@ class InprocPeer:
         other = self.other
         if not other.ended:
             other.ended = True
+            if other.turns.core.receives:
+                other.alert()  # who waits there to receive has no descriptor that tells it
             other.turns.hang_up(other)
 
     def forget(self) -> None:
         """No descriptor to let go of."""
 
 
-def join(listening: Turns, dialling: Turns, address: str, *, on_gone: Callable[[], None]) -> tuple[Reason, str] | None:
-    """Connect two sockets of this process; None if that worked, else which reason one of them gave, and a text.
+def join(
+    listening: Turns, dialling: Turns, address: str, *, on_gone: Callable[[], None]
+) -> tuple[Reason, str, str] | None:
+    """Connect two sockets of this process; None if that worked, else the reason, and a text for each of the two.
 
     Args:
         listening: the socket that is bound.
@@ -247,7 +251,9 @@ def join(listening: Turns, dialling: Turns, address: str, *, on_gone: Callable[[
     """
     ours, theirs = dialling.core.proto, listening.core.proto
     if theirs is not ours.peer:
-        return Reason.PROTO_MISMATCH, f"the listener is {describe(theirs)}; we are {describe(ours)}"
+        to_dialler = f"the listener is {describe(theirs)}; we are {describe(ours)} and want {describe(ours.peer)}"
+        to_listener = f"the dialler is {describe(ours)}; we are {describe(theirs)} and want {describe(theirs.peer)}"
+        return Reason.PROTO_MISMATCH, to_dialler, to_listener
     inner = InprocPeer(listening, address, "in", ours)
     outer = InprocPeer(dialling, address, "out", theirs)
     inner.other, outer.other = outer, inner
@@ -258,4 +264,5 @@ def join(listening: Turns, dialling: Turns, address: str, *, on_gone: Callable[[
         if refused is None:
             return None
         listening.lose(inner, refused, "the dialling socket refused its own connection")
-    return refused, "one of the two sockets takes no further peer"
+        return refused, "we take no further peer", "the dialling socket takes no further peer"
+    return refused, "the listening socket takes no further peer", "we take no further peer"
