@@ -108,4 +108,4 @@ def test_a_sender_interrupted_all_the_time_sends_nothing_twice(
 
     assert got == sorted(set(got))
     assert set(range(tried)) - set(unsure) <= set(got) <= set(range(tried))
-    assert len(unsure) > interrupts // 10, "the interrupts came at no interesting moment"
+    assert len(unsure) > interrupts // 20, "the interrupts came at no interesting moment"
