@@ -133,7 +133,7 @@ async def test_the_counters_of_peers_add_up_to_the_sockets(face: Face, spot: str
             await push.send(b"x" * n)
         await push.flush(PATIENCE)
         sent = {peer.id: (peer.sent, peer.bytes_sent) for peer in push.peers}
-        received = []
+        received: list[tuple[int, int]] = []
         for pull in pulls:
             got: list[int] = []
             with pytest.raises(TimedOut):
