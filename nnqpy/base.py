@@ -318,7 +318,8 @@ class BaseSocket:
         """Return a descriptor for ``select``, ``selectors`` and the like.
 
         It is readable, level-triggered, while `recv_nowait` would return a message or make progress (so for a
-        socket that only sends: never). It belongs to the socket: take it out of your selector before you close.
+        socket that only sends: never), and when the socket is closed. It belongs to the socket: when that is
+        collected, the number may become somebody else's.
         """
         self._turns.check_open()
         self._turns.export()

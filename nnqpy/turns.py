@@ -136,6 +136,11 @@ class Turn:
 
     def alert(self) -> None:
         """Make whoever waits in the poller look again."""
+        if self.parked or self.watched:
+            self.bell.ring()
+
+    def announce(self) -> None:
+        """Tell whoever waits that there is something to take: also a selector of the user's."""
         if self.parked or self.watched or self.exported:
             self.bell.ring()
 
@@ -194,7 +199,7 @@ class Turns:
         core.emit(PeerAdded(peer.info()))
         if peer.stuffed:
             self.ready_in.append(peer)
-            self.into.alert()
+            self.into.announce()
         self.attend()
         self.notify()
         return None
@@ -652,7 +657,7 @@ class Turns:
         """Let those in line look, after the inbox was filled by somebody who wants nothing of it."""
         if self.core.inbox:
             self.into.wake(len(self.core.inbox))
-            self.into.alert()
+            self.into.announce()
 
     @property
     def spinnable(self) -> bool:
@@ -665,14 +670,24 @@ class Turns:
         self.level()
 
     def level(self) -> None:
-        """Make the exported descriptor tell whether something is there; of what the kernel has it tells itself."""
-        if self.into.exported:
-            if self.core.inbox or self.ready_in:
-                self.into.bell.ring()
-            else:
-                self.into.bell.silence()
+        """Make the exported descriptor tell whether something is there; of what the kernel has it tells itself.
+
+        Only the holder of the turn silences: the ring may have been for one who waits in the poller.
+        """
+        into = self.into
+        if not into.exported:
+            return
+        if self.core.inbox or self.ready_in:
+            into.bell.ring()
+        elif into.bell.rung and into.take():
+            try:
+                into.bell.silence()
                 if self.core.inbox or self.ready_in:
-                    self.into.bell.ring()
+                    into.bell.ring()
+            finally:
+                into.lock.release()
+                if into.line:
+                    into.wake()
 
     # --- closing -------------------------------------------------------------------------------------------
 
@@ -689,7 +704,7 @@ class Turns:
     def alarm(self) -> None:
         """Make everybody who waits look again."""
         for turn in (self.into, self.out):
-            turn.alert()
+            turn.announce()
             turn.wake(len(turn.line))
         self.notify()
 

@@ -94,7 +94,7 @@ def as_markdown(results: Results, about: Circumstances) -> str:
         parts.append(
             "\n".join(
                 [
-                    f"### {group.capitalize()}",
+                    f"## {group.capitalize()}",
                     "",
                     f"{GROUPS[group][0].upper()}{GROUPS[group][1:]}.",
                     "",
@@ -107,7 +107,7 @@ def as_markdown(results: Results, about: Circumstances) -> str:
     verdicts = judge(results)
     if verdicts:
         rows = [f"| {one.claim} | {one.word} | {one.found} |" for one in verdicts]
-        parts.append("\n".join(["### Targets", "", "| target | | found |", "|---|---|---|", *rows]))
+        parts.append("\n".join(["## Targets", "", "| target | | found |", "|---|---|---|", *rows]))
     return "\n\n".join(parts) + "\n"
 
 

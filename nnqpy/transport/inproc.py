@@ -128,7 +128,7 @@ class InprocPeer:
         if not self.stuffed:
             self.stuffed = True
             self.turns.ready_in.append(self)
-        self.turns.into.alert()
+        self.turns.into.announce()
 
     def make_room(self) -> None:
         """Tell the other side, if it waits for room and there is plenty again."""

@@ -60,7 +60,7 @@ def test_raw_sockets_are_measured_end_to_end(tmp_path: Path, capsys: pytest.Capt
     text = capsys.readouterr().out
     assert text.startswith("nnq bench --quick --seconds 0.05")
     assert "throughput: PUSH to PULL over tcp, two processes" in text
-    assert "### Throughput" in (tmp_path / "b.md").read_text()
+    assert "## Throughput" in (tmp_path / "b.md").read_text()
 
 
 def test_round_trips_over_raw_sockets_end_to_end(tmp_path: Path) -> None:
