@@ -14,6 +14,7 @@ from nnqpy.awaiting import TaskEvents as Events
 from nnqpy.awaiting import TaskReceiving, TaskSending, TaskSocket
 from nnqpy.patterns.pair import PairCore
 from nnqpy.patterns.pipeline import PullCore, PushCore
+from nnqpy.turns import leave
 
 if TYPE_CHECKING:
     from collections import deque
@@ -32,6 +33,12 @@ class _TaskWaiter:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._future: asyncio.Future[bool] = loop.create_future()
+
+    @property
+    def woken(self) -> bool:
+        """Whether somebody has ended the wait, and it was not over already."""
+        future = self._future
+        return future.done() and not future.cancelled() and future.result()
 
     def wake(self) -> None:
         """End the wait."""
@@ -113,8 +120,7 @@ class Socket(TaskSocket):
         try:
             return not useless() and await waiter.wait(deadline)
         finally:
-            if waiter in line:
-                line.remove(waiter)
+            leave(line, waiter)
 
     async def _watch(
         self, turn: Turn, work: Callable[[], None], useless: Callable[[], bool], deadline: float | None
@@ -134,13 +140,10 @@ class Socket(TaskSocket):
                 await waiter.wait(deadline)
             cancelled = False
         finally:
-            try:
-                turn.line.remove(waiter)
-            except ValueError:
-                # We were woken: what we do not take is for the next. But nothing is not handed on, or those in line
-                # would wake each other for ever.
-                if cancelled or useless():
-                    turn.wake()
+            # Woken: what we do not take is for the next. But nothing is not handed on, or those in line would wake
+            # each other for ever.
+            if leave(turn.line, waiter) and (cancelled or useless()):
+                turn.wake()
 
     @property
     def _watches(self) -> dict[tuple[asyncio.AbstractEventLoop, Turn], _Watch]:

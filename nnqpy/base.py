@@ -19,7 +19,7 @@ from nnqpy.errors import WouldBlock
 from nnqpy.events import DrainReport, EventsLost, SocketClosed
 from nnqpy.message import frozen, frozen_all
 from nnqpy.options import MIB, Options, check_seconds
-from nnqpy.turns import State, Turns, exiting
+from nnqpy.turns import State, Turns, exiting, wake
 from nnqpy.waiting import stand_by, wait_out
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class EventLog:
         """Append an event and wake the reader; a full log loses its oldest."""
         self._put += 1
         self.events.append((self._put, event))
-        wake_all(self.line)
+        wake(self.line, len(self.line))
 
     def take(self) -> Event | None:
         """Return the next event, or None."""
@@ -70,16 +70,6 @@ class EventLog:
             return EventsLost(lost)
         self._held, self._taken = None, number
         return event
-
-
-def wake_all(line: deque[Waiter]) -> None:
-    """Wake everybody in a line."""
-    while line:
-        try:
-            waiter = line.popleft()
-        except IndexError:  # it left by itself
-            return
-        waiter.wake()
 
 
 class Ends:
@@ -506,7 +496,7 @@ def shut(ends: Ends) -> DrainReport:
             ends.turns.let_go()
         finally:
             ends.shutting.release()
-        wake_all(ends.closers)
+        wake(ends.closers, len(ends.closers))
     # None: called by a callback of this very closing, or in a forked child, where there is nothing to close.
     return ends.report or DrainReport(flushed=0, abandoned=0, unread=0, elapsed=0.0)
 

@@ -79,9 +79,12 @@ class Endpoint:
         try:
             self._transport.tune(sock, self._options)
             async with asyncio.timeout_at(deadline):
-                protocol = await self._exchange(sock)
+                protocol = await self._exchange(sock, direction)
         except ProtocolError as error:
-            self._failed(sock, remote, error.reason, error.detail)
+            if error.reason is Reason.LIMIT_PIPES:
+                self._refuse(sock, remote, error.reason)
+            else:
+                self._failed(sock, remote, error.reason, error.detail)
             return None
         except TimeoutError:
             detail = f"no whole greeting within {self._options.handshake_timeout} s (handshake_timeout)"
@@ -117,20 +120,25 @@ class Endpoint:
         if refused is None:
             return engine
         self._janitor.unwatch(engine)
-        sock.close()
-        if refused is not Reason.CLOSED_BY_US:
-            detail = "this Pair has its one peer already" if refused is Reason.LIMIT_PIPES else "refused"
-            self._core.emit(PeerRefused(self.url, remote, refused, detail))
+        self._refuse(sock, remote, refused)
         return None
+
+    def _refuse(self, sock: socket.socket, remote: str, reason: Reason) -> None:
+        sock.close()
+        if reason is not Reason.CLOSED_BY_US:
+            detail = "this Pair has its one peer already" if reason is Reason.LIMIT_PIPES else "refused"
+            self._core.emit(PeerRefused(self.url, remote, reason, detail))
 
     def _gone(self) -> None:
         """An engine of ours is gone; from any thread."""
 
-    async def _exchange(self, sock: socket.socket) -> Proto:
+    async def _exchange(self, sock: socket.socket, direction: Literal["in", "out"]) -> Proto:
         ours = self._core.proto
-        hello = greeting(ours)
-        if sock.send(hello) != len(hello):  # 8 bytes into an empty buffer
-            raise ProtocolError(Reason.RESET, "the system took no whole greeting")
+        # Whom we greet may send at once, and would lose that by being refused. Nothing is waited for between the
+        # look at the place, our greeting and the attaching, so no two who dial us are greeted for one place.
+        guarded = direction == "in" and self._core.exclusive
+        if not guarded:
+            self._hello(sock)
         data = b""
         while len(data) < GREETING_SIZE:
             chunk = await self._janitor.loop.sock_recv(sock, GREETING_SIZE - len(data))
@@ -146,7 +154,17 @@ class Endpoint:
                 Reason.PROTO_MISMATCH,
                 f"the peer is {describe(theirs)}; we are {describe(ours)} and want {describe(ours.peer)}",
             )
+        if guarded:
+            refused = self._core.refusal()
+            if refused is not None:
+                raise ProtocolError(refused, "no further peer is taken")
+            self._hello(sock)
         return ours.peer
+
+    def _hello(self, sock: socket.socket) -> None:
+        hello = greeting(self._core.proto)
+        if sock.send(hello) != len(hello):  # 8 bytes into an empty buffer
+            raise ProtocolError(Reason.RESET, "the system took no whole greeting")
 
     def _failed(self, sock: socket.socket, remote: str, reason: Reason, detail: str) -> None:
         sock.close()

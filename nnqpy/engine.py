@@ -206,6 +206,11 @@ class Engine:
                 self._broken(error)
                 return False
 
+    def rest_went(self) -> bool:
+        """Whether all of `rest` was written, booked or not."""
+        held = self._held
+        return len(self.rest) == (held[0] if held else 0)
+
     def _wait_for_room(self) -> None:
         self.full = True
         self._turns.blocked.add(self.id)

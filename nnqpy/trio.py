@@ -15,6 +15,7 @@ from nnqpy.awaiting import TaskEvents as Events
 from nnqpy.awaiting import TaskReceiving, TaskSending, TaskSocket
 from nnqpy.patterns.pair import PairCore
 from nnqpy.patterns.pipeline import PullCore, PushCore
+from nnqpy.turns import leave
 
 if TYPE_CHECKING:
     from collections import deque
@@ -44,6 +45,11 @@ class _TaskWaiter:
         self._token = trio.lowlevel.current_trio_token()
         self._event = trio.Event()
 
+    @property
+    def woken(self) -> bool:
+        """Whether somebody has ended the wait."""
+        return self._event.is_set()
+
     def wake(self) -> None:
         """End the wait."""
         if _token() is self._token:
@@ -51,8 +57,8 @@ class _TaskWaiter:
             return
         try:
             self._token.run_sync_soon(self._event.set)
-        except trio.RunFinishedError:
-            pass
+        except (trio.RunFinishedError, OSError):
+            pass  # the run is over (or was broken off, and its descriptors are closed), and the task with it
 
     async def wait(self, deadline: float | None) -> bool:
         """Wait to be woken; False when the time is over."""
@@ -116,8 +122,7 @@ class Socket(TaskSocket):
         try:
             return not useless() and await waiter.wait(deadline)
         finally:
-            if waiter in line:
-                line.remove(waiter)
+            leave(line, waiter)
 
     async def _watch(
         self, turn: Turn, work: Callable[[], None], useless: Callable[[], bool], deadline: float | None
@@ -135,13 +140,10 @@ class Socket(TaskSocket):
                 await waiter.wait(deadline)
             cancelled = False
         finally:
-            try:
-                turn.line.remove(waiter)
-            except ValueError:
-                # We were woken: what we do not take is for the next. But nothing is not handed on, or those in line
-                # would wake each other for ever.
-                if cancelled or useless():
-                    turn.wake()
+            # Woken: what we do not take is for the next. But nothing is not handed on, or those in line would wake
+            # each other for ever.
+            if leave(turn.line, waiter) and (cancelled or useless()):
+                turn.wake()
 
     @property
     def _watches(self) -> dict[tuple[TrioToken, Turn], _Watch]:

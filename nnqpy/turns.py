@@ -52,10 +52,43 @@ exiting: Final = threading.Event()
 
 
 class Waiter(Protocol):
-    """Somebody who stands in line; `wake` is called once, from any thread."""
+    """Somebody who stands in line."""
+
+    @property
+    def woken(self) -> bool:
+        """Whether somebody has told it to look again."""
+        ...
 
     def wake(self) -> None:
-        """Tell it to look again."""
+        """Tell it to look again; from any thread, and a second time changes nothing."""
+
+
+def wake(line: deque[Waiter], number: int) -> None:
+    """Wake the first `number` in a line.
+
+    Woken first, out of the line after: whoever is broken off by a signal in between leaves nobody asleep whom no
+    line knows of.
+    """
+    while number > 0:
+        try:
+            waiter = line[0]
+        except IndexError:
+            return
+        waiter.wake()
+        try:
+            line.remove(waiter)
+        except ValueError:
+            continue  # it left, or another thread has woken it at the same time: ours is the next
+        number -= 1
+
+
+def leave(line: deque[Waiter], waiter: Waiter) -> bool:
+    """Take a waiter out of its line; True if it was woken."""
+    try:
+        line.remove(waiter)
+    except ValueError:
+        return True
+    return waiter.woken
 
 
 class State(Enum):
@@ -126,13 +159,7 @@ class Turn:
 
     def wake(self, number: int = 1) -> None:
         """Wake the first `number` in line."""
-        line = self.line
-        for _ in range(number):
-            try:
-                waiter = line.popleft()
-            except IndexError:
-                return
-            waiter.wake()
+        wake(self.line, number)
 
     def alert(self) -> None:
         """Make whoever waits in the poller look again."""
@@ -226,12 +253,7 @@ class Turns:
 
     def notify(self) -> None:
         """Let those who wait for peers count again."""
-        for _ in range(len(self.watchers)):
-            try:
-                waiter = self.watchers.popleft()
-            except IndexError:
-                return
-            waiter.wake()
+        wake(self.watchers, len(self.watchers))
 
     def attend(self) -> None:
         """Have both directions looked at soon: by those who wait in them, or by the janitor."""
@@ -599,9 +621,9 @@ class Turns:
             elif room > 0 and not peer.stuffed and not peer.gone:
                 used += 1
                 moved |= peer.read(min(share, room))
-                room = hwm - len(inbox)
-                if peer.stuffed:
+                if peer.stuffed:  # before any call, after which a signal handler might come
                     self.ready_in.append(peer)  # type: ignore[unreachable]  # `read` changes `stuffed`
+                room = hwm - len(inbox)
         # Ask for as many events as the room was good for: with many loud peers the rest would be listed for nothing.
         if room <= 0:
             self._breadth = max(FEW, used)

@@ -11,7 +11,7 @@ import threading
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
-from nnqpy.turns import State
+from nnqpy.turns import State, leave
 
 if TYPE_CHECKING:
     from collections import deque
@@ -32,15 +32,20 @@ CPUS: Final = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") e
 class ThreadWaiter:
     """One blocked thread."""
 
-    __slots__ = ("_lock",)
+    __slots__ = ("_lock", "woken")
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._lock.acquire()
+        self.woken = False
 
     def wake(self) -> None:
-        """End the wait; at most once, by whoever took the waiter out of its line."""
-        self._lock.release()
+        """End the wait; from any thread, and a second time changes nothing."""
+        self.woken = True
+        try:
+            self._lock.release()
+        except RuntimeError:
+            pass  # two threads at the same time
 
     def wait(self, deadline: float | None) -> bool:
         """Wait to be woken; False when the time is over. A signal handler may raise out of it."""
@@ -70,13 +75,10 @@ def stand_in_line(turn: Turn, useless: Callable[[], bool], deadline: float | Non
         if not useless():
             waiter.wait(deadline)
     finally:
-        try:
-            line.remove(waiter)
-        except ValueError:
-            # We were woken. If there is still something to wake for, the next looks too, whether or not we take it. If
-            # there is not, nobody is woken: those in line would wake each other without end.
-            if useless():
-                turn.wake()
+        # If we were woken and there is still something to wake for, the next looks too, whether or not we take it. If
+        # there is not, nobody is woken: those in line would wake each other without end.
+        if leave(line, waiter) and useless():
+            turn.wake()
 
 
 def stand_by(line: deque[Waiter], useless: Callable[[], bool], deadline: float | None) -> bool:
@@ -92,10 +94,7 @@ def stand_by(line: deque[Waiter], useless: Callable[[], bool], deadline: float |
     try:
         return useless() or waiter.wait(deadline)
     finally:
-        try:
-            line.remove(waiter)
-        except ValueError:
-            pass  # we were woken
+        leave(line, waiter)
 
 
 def wait_out(turns: Turns, ready: Callable[[], bool], deadline: float | None) -> bool:

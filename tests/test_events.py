@@ -131,14 +131,12 @@ def stats() -> Stats:
 
 
 def test_stats_drop_nothing_unless_they_say_so() -> None:
-    """The mapping of what was dropped is there, and empty, and nobody's to change."""
+    """The mapping of what was dropped is there, and empty, and each snapshot's own."""
     assert stats().dropped == {}
+    assert stats().dropped is not stats().dropped
     assert stats() == stats()
-    with pytest.raises(TypeError):
-        stats().dropped["closed"] = 1  # type: ignore[index]  # that is what is tested
 
 
-@pytest.mark.xfail(raises=TypeError, reason="a MappingProxyType can be neither copied nor pickled")
 def test_stats_can_be_made_a_dictionary_and_sent_away() -> None:
     """A program that exports its counters needs no more than the standard library."""
     assert dataclasses.asdict(stats())["dropped"] == {}

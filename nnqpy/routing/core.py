@@ -17,7 +17,6 @@ import threading
 from collections import Counter, deque
 from itertools import count
 from operator import length_hint
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from nnqpy.errors import Reason
@@ -87,6 +86,10 @@ class Peer(Protocol):
 
     def push_rest(self) -> bool:
         """Go on with `rest`; True when nothing of it is left."""
+        ...
+
+    def rest_went(self) -> bool:
+        """Whether all of `rest` was written, also if an interrupt has kept that from being booked."""
         ...
 
     def read(self, limit: int) -> bool:
@@ -183,6 +186,13 @@ class SocketCore:
 
     # --- peers ---------------------------------------------------------------------------------------------
 
+    exclusive = False
+    """Whether peers may be refused for what is there already: then a listener greets nobody whom it must refuse."""
+
+    def refusal(self) -> Reason | None:
+        """Pattern hook: why no further peer would be taken now; None: one would."""
+        return None
+
     def attach(self, peer: Peer) -> Reason | None:
         """Take a peer that has greeted, or say why not."""
         with self.lock:
@@ -235,7 +245,7 @@ class SocketCore:
 
     def _attach(self, peer: Peer) -> Reason | None:
         """Pattern hook, lock held: refuse with a reason, or take the peer."""
-        return None
+        return self.refusal()
 
     def _detach(self, peer: Peer) -> None:
         """Pattern hook, lock held: the peer is gone."""
@@ -255,6 +265,8 @@ class SocketCore:
                 body = peer.begun
                 if body is None:
                     pass
+                elif peer.rest_went():
+                    self._book_begun(peer, len(body))
                 elif self.peers or self.replaceable:
                     back = [body]
                     unsent = reversed(back)
@@ -271,6 +283,16 @@ class SocketCore:
                     del self.cut_frames[peer.id]
             peer.release_out()
             self.lost_out.popleft()
+
+    def _book_begun(self, peer: Peer, size: int) -> None:
+        """Count the frame that a peer was in the middle of as delivered; lock held."""
+        sent, bytes_sent = peer.sent + 1, peer.bytes_sent + size
+        delivered, bytes_delivered = self.delivered + 1, self.bytes_delivered + size
+        # A commit: stores only, no call.
+        peer.begun = None
+        del self.cut_frames[peer.id]
+        peer.sent, peer.bytes_sent = sent, bytes_sent
+        self.delivered, self.bytes_delivered = delivered, bytes_delivered
 
     def _put_back(self, back: list[bytes]) -> None:
         """Return messages that did not go to the head of the outbox, in their order; lock held."""
@@ -379,7 +401,7 @@ class SocketCore:
                 accepted=self.delivered + queued + sum(self.dropped.values()),
                 delivered=self.delivered,
                 queued=queued,
-                dropped=MappingProxyType(dict(self.dropped)),
+                dropped=dict(self.dropped),
                 received=self.received,
                 inbox=len(self.inbox) + length_hint(self.staged),
                 peers=len(self.peers),

@@ -105,15 +105,8 @@ class SendPump(SocketCore):
         if body is not None:
             if not peer.push_rest():
                 return
-            size = len(body)
             with self.lock:
-                sent, bytes_sent = peer.sent + 1, peer.bytes_sent + size
-                delivered, bytes_delivered = self.delivered + 1, self.bytes_delivered + size
-                # A commit: stores only.
-                peer.begun = None
-                del self.cut_frames[peer.id]
-                peer.sent, peer.bytes_sent = sent, bytes_sent
-                self.delivered, self.bytes_delivered = delivered, bytes_delivered
+                self._book_begun(peer, len(body))
         if peer not in self._ready:
             self._ready.append(peer)
 

@@ -121,6 +121,10 @@ class InprocPeer:
         """Nothing is ever begun here."""
         return True
 
+    def rest_went(self) -> bool:
+        """Nothing is ever begun here."""
+        return True
+
     # --- in-turn -------------------------------------------------------------------------------------------
 
     def alert(self) -> None:

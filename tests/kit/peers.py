@@ -111,7 +111,7 @@ class FakePeer:
         self.stuffed = True
         if self.turns is not None:
             self.turns.ready_in.append(self)
-            self.turns.into.alert()
+            self.turns.into.announce()
 
     # --- what is asked of it -------------------------------------------------------------------------------
 
@@ -157,6 +157,10 @@ class FakePeer:
         self.after_write()
         if self.rest:
             self._wait_for_room()
+        return not self.rest
+
+    def rest_went(self) -> bool:
+        """Whether nothing of the begun frame is left."""
         return not self.rest
 
     def _wait_for_room(self) -> None:

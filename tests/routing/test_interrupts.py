@@ -215,9 +215,6 @@ def test_the_marks_count_right_after_the_next_pump(make: Callable[[], Scene]) ->
         scene.ledger.check_marks()
 
 
-@pytest.mark.xfail(
-    raises=AssertionError, reason="whether the rest of a frame went is not asked when its peer is buried"
-)
 def test_a_frame_that_went_whole_is_not_sent_again_at_any_point() -> None:
     """The last byte of a frame goes, Ctrl-C comes before that is booked, and the peer is lost: it has the message."""
     for scene in interrupted(frame_goes_on):
