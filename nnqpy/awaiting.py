@@ -151,19 +151,25 @@ class TaskSocket(BaseSocket):
         deadline = deadline_of(timeout)
         dialer = self._ends.dial(url)
         try:
-            while not dialer.up:
-                if deadline is not None and monotonic() >= deadline:
-                    why = dialer.last_error or "no answer"
-                    raise TimedOut(
-                        f"no connection to {dialer.url} within {timeout} s; last error: {why}",
-                        timeout=timeout or 0.0,
-                        reason="no_peer",
-                    )
-                await self._change(lambda: dialer.up, deadline)
+            if not await self._attached(dialer, deadline):
+                why = dialer.last_error or "no answer"
+                raise TimedOut(
+                    f"no connection to {dialer.url} within {timeout} s; last error: {why}",
+                    timeout=timeout or 0.0,
+                    reason="no_peer",
+                )
         except BaseException:
             dialer.close()
             raise
         return dialer
+
+    async def _attached(self, dialer: AnyDialer, deadline: float | None) -> bool:
+        """Wait for a dialer's connection; False when the time is over first."""
+        while not dialer.up:
+            if deadline is not None and monotonic() >= deadline:
+                return False
+            await self._change(lambda: dialer.up, deadline)
+        return True
 
     async def wait_for_peers(self, n: int = 1, timeout: float | None = None) -> tuple[PeerInfo, ...]:
         """Wait until at least `n` peers are attached, and return them.
@@ -444,8 +450,9 @@ class TaskReceiving(TaskSocket):
         turns.check_open()
         if into.take():
             try:
-                while turns.fill() and not inbox:
-                    pass  # a large message arrives in pieces
+                while True:
+                    if not turns.fill() or inbox:
+                        break  # a large message arrives in pieces
                 if not inbox and self._spinner.worth_it():
                     self._spinner.spin()
             finally:

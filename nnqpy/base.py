@@ -110,8 +110,7 @@ class Ends:
 
     def _keep(self, ends: list[End], end: End) -> End:
         with self._lock:
-            ends[:] = [one for one in ends if not one.closed]
-            ends.append(end)
+            ends[:] = *_still_open(ends), end
             self.turns.core.replaceable = True
         if self.turns.state is not State.OPEN:  # closed by another thread in the meantime
             end.close()
@@ -152,7 +151,9 @@ class Ends:
         untold.append(event)
         while untold and self._telling.acquire(blocking=False):
             try:
-                while untold:
+                while True:
+                    if not untold:
+                        break
                     self._tell(untold.popleft())
             finally:
                 self._telling.release()
@@ -170,6 +171,10 @@ class Ends:
                 self._on_event(event)
             except Exception:  # the user's own; it must not end the connection that the event is about
                 log.exception("on-event-failed event=%s", type(event).__name__)
+
+
+def _still_open(ends: list[End]) -> list[End]:
+    return [one for one in ends if not one.closed]
 
 
 @dataclass(frozen=True, slots=True)
@@ -536,11 +541,16 @@ GRACE = 1.0
 """Seconds that a second close waits for the first one beyond its linger time."""
 
 
+def _close_all() -> list[Ends]:
+    """Begin to close every socket that is open, and return those."""
+    return [ends for ends in tuple(_alive) if begin_close(ends, ends.turns.core.options.linger)]
+
+
 def _at_exit() -> None:
     """The interpreter is going down: close what was forgotten, all of it within one linger time, and end the janitor."""
     exiting.set()
     try:
-        for ends in [ends for ends in tuple(_alive) if begin_close(ends, ends.turns.core.options.linger)]:
+        for ends in _close_all():
             report = _drain(ends)
             warnings.warn(
                 f"unclosed {ends.turns.core.proto.label} socket at exit: {report.flushed} queued messages were still "

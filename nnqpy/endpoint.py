@@ -303,24 +303,27 @@ class Dialer:
 
     async def _run(self) -> None:
         self._task = asyncio.current_task()
-        options, delay, attempt = self._options, self._options.reconnect_min, 0
         with contextlib.suppress(asyncio.CancelledError):
-            while not self.closed:
-                attempt += 1
+            await self._keep_up()
+
+    async def _keep_up(self) -> None:
+        options, delay, attempt = self._options, self._options.reconnect_min, 0
+        while not self.closed:
+            attempt += 1
+            pause = delay * random.uniform(0.5, 1)  # noqa: S311  # jitter, no secret
+            lasted = 0.0
+            if await self._attempt(attempt, pause):
+                attached = monotonic()
+                while self.up:
+                    await self._changed.wait()
+                    self._changed.clear()
+                lasted = monotonic() - attached
+            if lasted >= max(LASTING, delay):
+                attempt, delay = 0, options.reconnect_min
                 pause = delay * random.uniform(0.5, 1)  # noqa: S311  # jitter, no secret
-                lasted = 0.0
-                if await self._attempt(attempt, pause):
-                    attached = monotonic()
-                    while self.up:
-                        await self._changed.wait()
-                        self._changed.clear()
-                    lasted = monotonic() - attached
-                if lasted >= max(LASTING, delay):
-                    attempt, delay = 0, options.reconnect_min
-                    pause = delay * random.uniform(0.5, 1)  # noqa: S311  # jitter, no secret
-                else:
-                    delay = min(delay * 2, options.reconnect_max)
-                await asyncio.sleep(pause)
+            else:
+                delay = min(delay * 2, options.reconnect_max)
+            await asyncio.sleep(pause)
 
     async def _attempt(self, attempt: int, pause: float) -> bool:
         """Try once; True if the connection is attached (it may be gone again already)."""

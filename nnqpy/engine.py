@@ -403,20 +403,20 @@ class Engine:
     def drop_stray(self) -> None:
         """Read and drop what a peer sends to a socket that only sends; too much of it ends the connection."""
         try:
-            while True:
-                size = len(self._recv(READ_MIN))
-                if not size:
-                    self._end()
-                    return
-                self._stray += size
-                if self._stray > STRAY_MAX:
-                    detail = f"more than {STRAY_MAX} bytes from a {self.protocol.label}, which must not send"
-                    self._turns.lose(self, Reason.UNEXPECTED_DATA, detail)
-                    return
+            self._drop_all()
         except BlockingIOError:
             return
         except OSError as error:
             self._reset(error)
+
+    def _drop_all(self) -> None:
+        while size := len(self._recv(READ_MIN)):
+            self._stray += size
+            if self._stray > STRAY_MAX:
+                detail = f"more than {STRAY_MAX} bytes from a {self.protocol.label}, which must not send"
+                self._turns.lose(self, Reason.UNEXPECTED_DATA, detail)
+                return
+        self._end()
 
     def ended(self) -> bool:
         """Whether the next read would find the end, with nothing before it."""

@@ -188,8 +188,9 @@ class Janitor:
     async def _see_off(self, sock: socket.socket) -> None:
         with contextlib.suppress(OSError, TimeoutError):
             async with asyncio.timeout(FAREWELL):
-                while await self.loop.sock_recv(sock, 65536):
-                    pass
+                while True:
+                    if not await self.loop.sock_recv(sock, 65536):
+                        break
         self._leaving.discard(sock)
         sock.close()
 

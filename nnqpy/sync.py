@@ -117,18 +117,24 @@ class Socket(BaseSocket):
         deadline = _deadline(timeout)
         dialer = self._ends.dial(url)
         try:
-            while wait and not dialer.up:
-                if not _wait_for_change(self._turns, lambda: dialer.up, deadline):
-                    why = dialer.last_error or "no answer"
-                    raise TimedOut(
-                        f"no connection to {dialer.url} within {timeout} s; last error: {why}",
-                        timeout=timeout or 0.0,
-                        reason="no_peer",
-                    )
+            if wait and not self._attached(dialer, deadline):
+                why = dialer.last_error or "no answer"
+                raise TimedOut(
+                    f"no connection to {dialer.url} within {timeout} s; last error: {why}",
+                    timeout=timeout or 0.0,
+                    reason="no_peer",
+                )
         except BaseException:
             dialer.close()  # the caller gets no handle to do so
             raise
         return dialer
+
+    def _attached(self, dialer: AnyDialer, deadline: float | None) -> bool:
+        """Wait for a dialer's connection; False when the time is over first."""
+        while not dialer.up:
+            if not _wait_for_change(self._turns, lambda: dialer.up, deadline):
+                return False
+        return True
 
     def wait_for_peers(self, n: int = 1, timeout: float | None = None) -> tuple[PeerInfo, ...]:
         """Wait until at least `n` peers are attached, and return them.

@@ -103,7 +103,9 @@ class _Watch:
     async def _run(self) -> None:
         try:
             with self._scope:
-                while self._turn.line:
+                while True:
+                    if not self._turn.line:
+                        break
                     await trio.lowlevel.wait_readable(self._turn.poller.fileno())
                     self._work()
                     await trio.lowlevel.checkpoint()

@@ -385,18 +385,18 @@ class Turns:
         """Out-turn held: wait at most `timeout` seconds for peers to have room again, and note them."""
         core, ready, out = self.core, self.ready_out, self.out
         try:
+            # Whom an interrupted push has found full must be known to be so before an edge of its is used up.
+            core.settle()
             if self._missed:
                 self._ask_again()
-            while ready:
+            while True:
+                if not ready:
+                    break
                 self._roomy(ready[0])
                 ready.popleft()
                 timeout = 0
             for fd, _ in out.poller.poll(timeout, MOST):
-                peer = self._by_fd.get(fd)
-                if peer is not None:
-                    self._roomy(peer)
-                elif fd == out.bell.fileno():
-                    out.bell.silence()
+                self._heard(fd)
         except BaseException:
             self._missed = True
             raise
@@ -411,10 +411,15 @@ class Turns:
                 self.out.poller.add(peer.fd, WRITABLE_ONCE)
         self._missed = False
 
+    def _heard(self, fd: int) -> None:
+        peer = self._by_fd.get(fd)
+        if peer is not None:
+            self._roomy(peer)
+        elif fd == self.out.bell.fileno():
+            self.out.bell.silence()
+
     def _roomy(self, peer: Peer) -> None:
-        peer.full = False
-        self.core.writable(peer)
-        if not peer.full:
+        if self.core.writable(peer):
             self.blocked.discard(peer.id)
 
     def bury_out(self) -> None:
@@ -662,9 +667,9 @@ class Turns:
                 peer.drop_stray()
                 return True
             core.inbox.extend(core.staged)
-            while not peer.gone:
+            while True:
                 room = core.options.recv_hwm - len(core.inbox)
-                if room <= 0 or not peer.read(room):
+                if room <= 0 or peer.gone or not peer.read(room):  # type: ignore[redundant-expr]  # `read` changes `gone`
                     break
             if peer.stuffed and peer not in self.ready_in:
                 self.ready_in.append(peer)

@@ -205,11 +205,14 @@ class Reader:
         inbox = turns.core.inbox
         if into.take():
             try:
-                while turns.fill() and not inbox:
-                    pass  # a large message arrives in pieces
+                while True:
+                    if not turns.fill() or inbox:
+                        break  # a large message arrives in pieces
                 if not inbox and self._spinner.worth_it():
                     self._spinner.spin()
-                while not inbox:
+                while True:
+                    if inbox:
+                        break
                     turns.check_open()
                     if deadline is not None and monotonic() >= deadline:
                         return False
@@ -220,8 +223,9 @@ class Reader:
                             turns.poll_in(left(deadline))
                     finally:
                         into.parked = False
-                    while not inbox and turns.fill():
-                        pass
+                    while True:
+                        if inbox or not turns.fill():
+                            break
             finally:
                 into.lock.release()
                 if into.line:

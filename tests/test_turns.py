@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import select
 import socket
+from contextlib import contextmanager
 from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Final
@@ -26,7 +27,7 @@ from tests.kit.interrupts import interrupt
 from tests.kit.peers import FakePeer, marry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
     from nnqpy.turns import Turns
 
@@ -272,6 +273,50 @@ def interrupted_looks(one: Sleeper) -> Iterator[Line]:
         if done:
             assert at > 20
             return
+
+
+@pytest.mark.parametrize("verb", ["write", "poll_out"])
+def test_an_interrupted_writer_hears_of_room(verb: str) -> None:
+    """The kernel took a part when Ctrl-C came, and has room right after: what is left goes, once and whole.
+
+    An edge tells of room only once. Used up before the peer was known to be full, it would be missed for ever.
+    """
+    first, second = bytes(200_000), b"1" * 200_000
+    for at in count():
+        home = Socket(PushCore, send_hwm=10)
+        line = Line(home, buffer=50_000)
+        home.turns.place(first)
+        got = line.drain()
+        while home.core.cut_frames:
+            home.turns.write()
+            got += line.drain()
+        home.core.outbox.append(second)
+        if verb == "poll_out":
+            home.turns.write()
+            got += line.drain()
+        done = not interrupt(home.turns.write, at, *OURS)
+        for _ in range(20):
+            got += line.drain()
+            with held(home.turns.out):
+                home.turns.poll_out(0)
+                home.turns.pump()
+        got += line.drain()
+
+        assert unwire(TCP, got) == [first, second], at
+        line.close()
+        if done:
+            assert at > 20
+            return
+
+
+@contextmanager
+def held(turn: Turn) -> Generator[None]:
+    """Hold a turn."""
+    assert turn.take()
+    try:
+        yield
+    finally:
+        turn.lock.release()
 
 
 def test_a_sender_who_was_interrupted_left_its_message_to_somebody(worlds: Callable[..., World], clock: Clock) -> None:

@@ -230,9 +230,10 @@ class SocketCore:
         """Take a lost peer out of the table and say so; each step may be done again."""
         peer, reason, detail, gently = loss
         with self.lock:
-            for lost in (self.lost_in, self.lost_out):
-                if peer not in lost:
-                    lost.append(peer)
+            if peer not in self.lost_in:
+                self.lost_in.append(peer)
+            if peer not in self.lost_out:
+                self.lost_out.append(peer)
             if peer.id in self.peers:
                 self._detach(peer)
                 del self.peers[peer.id]
@@ -318,8 +319,9 @@ class SocketCore:
             self.hand = []
         return number
 
-    def writable(self, peer: Peer) -> None:
-        """Out-turn held: the kernel takes more from this peer again."""
+    def writable(self, peer: Peer) -> bool:
+        """Out-turn held: the kernel takes more from this peer again; False if that was used up at once."""
+        return True
 
     def settle(self) -> None:
         """Out-turn held: book what an interrupted turn left."""

@@ -94,21 +94,23 @@ class SendPump(SocketCore):
     def _weigh_all(self) -> None:
         """Count the big bodies afresh: an interrupt broke a pump off between a move and its weighing."""
         with self.lock:
-            sizes = [size for size in map(len, list(self.outbox)) if size > self.small]
+            sizes = list(filter(self.small.__lt__, map(len, list(self.outbox))))
             self.big, self.big_bytes = len(sizes), sum(sizes)
 
-    def writable(self, peer: Peer) -> None:
-        """Out-turn held: a peer has room again; its begun frame comes first."""
+    def writable(self, peer: Peer) -> bool:
+        """Out-turn held: a peer has room again; its begun frame comes first, and until that went the peer is full."""
         if peer.gone:
-            return
+            return True
         body = peer.begun
         if body is not None:
             if not peer.push_rest():
-                return
+                return False
             with self.lock:
                 self._book_begun(peer, len(body))
+        peer.full = False
         if peer not in self._ready:
             self._ready.append(peer)
+        return True
 
     def _deal(self, peer: Peer, left: int) -> None:
         """Give the first ready peer its share, when `left` of the ready ones are still to be dealt to in this pump.
@@ -147,9 +149,8 @@ class SendPump(SocketCore):
             # At most what is still there: a sender may have taken its message back in the meantime.
             hand.extend(starmap(pop, repeat((), min(number, len(self.outbox)))))
             if self.big:
-                for size in map(len, hand):
-                    if size > self.small:
-                        self.weigh(size, -1)
+                for size in filter(self.small.__lt__, map(len, hand)):
+                    self.weigh(size, -1)
         size = sum(map(len, hand))
         self._mean = size // number + 1
         if size > BATCH_BYTES and len(hand) > 1:

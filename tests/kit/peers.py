@@ -102,7 +102,6 @@ class FakePeer:
         if self.turns is not None:
             self.turns.ready_out.append(self)
         elif self.core is not None:
-            self.full = False
             self.core.writable(self)
 
     def send(self, *bodies: bytes) -> None:

@@ -203,6 +203,31 @@ def descents(bodies: list[bytes]) -> int:
     return sum(one > other for one, other in pairwise(bodies))
 
 
+def test_nothing_is_written_into_a_begun_frame() -> None:
+    """The rest of a frame went in part when Ctrl-C came; the next message still waits for the rest of that frame.
+
+    The frame was the last thing in the outbox, so its peer is found full only when something is to go to it.
+    """
+
+    def ctrl_c() -> None:
+        peer.after_write = lambda: None
+        raise KeyboardInterrupt
+
+    scene = Scene(50)
+    (peer,) = scene.peers
+    scene.ledger.queue(100)
+    scene.core.pump()
+    peer.after_write = ctrl_c
+    with pytest.raises(KeyboardInterrupt):
+        peer.give_room(3)
+
+    scene.ledger.queue(10)
+    scene.core.pump()
+
+    scene.finish()
+    scene.ledger.check()
+
+
 @scenes
 def test_the_marks_count_right_after_the_next_pump(make: Callable[[], Scene]) -> None:
     """What counts against `send_hwm_bytes` is what waits, also while messages still wait."""
