@@ -14,7 +14,3 @@ class FairQueue(SocketCore):
     """Receives from all peers alike (Pull, Pair)."""
 
     receives = True
-
-    def room(self) -> int:
-        """Messages that the inbox still takes."""
-        return self.options.recv_hwm - len(self.inbox)

@@ -242,6 +242,7 @@ def test_a_closed_listener_leaves_its_peers(stream_spot: str) -> None:
     with Pull() as pull, Push() as push, Pull() as heir:
         listener = pull.bind(stream_spot)
         dialer = push.connect(listener.url, wait=True, timeout=PATIENCE)
+        pull.wait_for_peers(1, PATIENCE)  # a connection that still greets goes with its listener
 
         dialer.close()
         listener.close()

@@ -28,13 +28,3 @@ def test_messages_go_to_the_inbox_as_they_came() -> None:
     core, peer, bodies = Receiver(Options()), FakePeer(), [b"a", b"", b"b"]
 
     assert list(core.deliver(peer, bodies)) == bodies
-
-
-def test_room_is_what_the_mark_leaves() -> None:
-    """`recv_hwm` less what nobody has asked for yet."""
-    core = Receiver(Options(recv_hwm=3))
-    assert core.room() == 3
-
-    core.inbox.extend([b"a", b"b"])
-
-    assert core.room() == 1
