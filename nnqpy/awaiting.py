@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from functools import partial
 from time import monotonic
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Literal, Self, overload
 
 from nnqpy.base import MANY, BaseSocket, begin_close, hopeless, linger_of, parts, shut
 from nnqpy.errors import Closed, ForkedError, TimedOut
@@ -21,7 +21,7 @@ from nnqpy.waiting import Spinner
 
 if TYPE_CHECKING:
     from collections import deque
-    from collections.abc import AsyncIterator, Callable, Iterable
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
     from types import TracebackType
 
     from nnqpy.base import EventLog
@@ -133,21 +133,32 @@ class TaskSocket(BaseSocket):
 
     # --- endpoints and peers -------------------------------------------------------------------------------
 
-    def connect(self, url: str) -> AnyDialer:
+    @overload
+    def connect(self, url: str) -> AnyDialer: ...
+    @overload
+    def connect(
+        self, url: str, *, wait: Literal[True], timeout: float | None = None
+    ) -> Coroutine[object, object, AnyDialer]: ...
+    @overload
+    def connect(self, url: str, *, wait: Literal[False], timeout: float | None = None) -> AnyDialer: ...
+    def connect(
+        self, url: str, *, wait: bool = False, timeout: float | None = None
+    ) -> AnyDialer | Coroutine[object, object, AnyDialer]:
         """Keep a connection to `url`: dialled in the background, again and again, until the handle is closed.
 
+        Args:
+            url: where to.
+            wait: awaited, return only when the connection is attached: ``await socket.connect(url, wait=True)``.
+            timeout: seconds to wait for that; None: for ever.
+
         Raises:
+            TimedOut: it was not attached in time; the text has the last error. The dialer is closed again.
             AddressError: the URL is malformed or cannot be dialled.
             Closed: the socket is closed.
         """
-        return self._ends.dial(url)
+        return self._connect_and_wait(url, timeout) if wait else self._ends.dial(url)
 
-    async def connect_wait(self, url: str, *, timeout: float | None = None) -> AnyDialer:
-        """Like `connect`, and return when the connection is attached.
-
-        Raises:
-            TimedOut: it was not within `timeout` seconds; the text has the last error. The dialer is closed again.
-        """
+    async def _connect_and_wait(self, url: str, timeout: float | None) -> AnyDialer:
         deadline = deadline_of(timeout)
         dialer = self._ends.dial(url)
         try:

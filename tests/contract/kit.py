@@ -12,7 +12,20 @@ import inspect
 import threading
 from contextlib import asynccontextmanager
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Protocol, Self, TypedDict, TypeVar, Unpack
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Concatenate,
+    Generic,
+    Literal,
+    ParamSpec,
+    Protocol,
+    Self,
+    TypedDict,
+    TypeVar,
+    Unpack,
+    overload,
+)
 
 import pytest
 import trio
@@ -84,11 +97,13 @@ class Sock(Protocol):
     @property
     def closed(self) -> bool: ...
     def bind(self, url: str) -> End: ...
+    @overload
     def connect(self, url: str) -> End: ...
+    @overload
+    def connect(self, url: str, *, wait: Literal[True], timeout: float | None = None) -> Coroutine[Any, Any, End]: ...
     def stats(self) -> Stats: ...
     def fileno(self) -> int: ...
     def events(self) -> EventStream: ...
-    async def connect_wait(self, url: str, *, timeout: float | None = None) -> End: ...
     async def wait_for_peers(self, n: int = 1, timeout: float | None = None) -> tuple[PeerInfo, ...]: ...
     async def close(self, linger: float | None = None) -> DrainReport: ...
     async def __aenter__(self) -> Self: ...
@@ -231,8 +246,12 @@ class _Blocking(Generic[Raw]):
     def bind(self, url: str) -> End:
         return self.raw.bind(url)
 
-    def connect(self, url: str) -> End:
-        return self.raw.connect(url)
+    @overload
+    def connect(self, url: str) -> End: ...
+    @overload
+    def connect(self, url: str, *, wait: Literal[True], timeout: float | None = None) -> Coroutine[Any, Any, End]: ...
+    def connect(self, url: str, *, wait: bool = False, timeout: float | None = None) -> End | Coroutine[Any, Any, End]:
+        return self._connect(url, timeout) if wait else self.raw.connect(url)
 
     def stats(self) -> Stats:
         return self.raw.stats()
@@ -243,7 +262,7 @@ class _Blocking(Generic[Raw]):
     def events(self) -> _BlockingEvents:
         return _BlockingEvents(self.raw.events())
 
-    async def connect_wait(self, url: str, *, timeout: float | None = None) -> End:
+    async def _connect(self, url: str, timeout: float | None) -> End:
         return self.raw.connect(url, wait=True, timeout=timeout)
 
     async def wait_for_peers(self, n: int = 1, timeout: float | None = None) -> tuple[PeerInfo, ...]:

@@ -132,7 +132,7 @@ async def test_the_report_counts_what_nobody_took(face: Face, spot: str) -> None
     assert (report.unread, report.flushed, report.abandoned) == (9, 0, 0)
 
 
-CALLS = ["recv", "recv_many", "iteration", "send", "send_many", "big send", "flush", "wait_for_peers", "connect_wait"]
+CALLS = ["recv", "recv_many", "iteration", "send", "send_many", "big send", "flush", "wait_for_peers", "connect"]
 
 
 @pytest.mark.parametrize("call", CALLS)
@@ -158,7 +158,7 @@ async def test_close_wakes_every_blocked_call(face: Face, call: str, number: int
             "big send": (lambda: pair.send(b"x" * 100_000), lambda: face.sending(pair) == number),
             "flush": (pair.flush, lambda: face.sending(pair) == number),
             "wait_for_peers": (pair.wait_for_peers, lambda: face.watching(pair) == number),
-            "connect_wait": (lambda: pair.connect_wait("inproc://nobody"), lambda: face.watching(pair) == number),
+            "connect": (lambda: pair.connect("inproc://nobody", wait=True), lambda: face.watching(pair) == number),
         }
         verb, blocked = verbs[call]
         jobs = [crowd.start(verb) for _ in range(number)]

@@ -62,7 +62,7 @@ async def test_the_life_of_two_sockets_is_told_from_both_ends(face: Face, spot: 
     of_pull, of_push = pull.events(), push.events()
 
     url = pull.bind(spot).url
-    await push.connect_wait(url, timeout=PATIENCE)
+    await push.connect(url, wait=True, timeout=PATIENCE)
     (pulling,) = await push.wait_for_peers(1, PATIENCE)
     (pushing,) = await pull.wait_for_peers(1, PATIENCE)
     await push.send_many([b"12345"] * 3)
@@ -188,7 +188,7 @@ async def test_a_callback_hears_what_a_reader_hears(face: Face, spot: str) -> No
         stream = pull.events()
         for n in range(20):
             listener = pull.bind(spot)
-            dialer = await push.connect_wait(listener.url, timeout=PATIENCE)
+            dialer = await push.connect(listener.url, wait=True, timeout=PATIENCE)
             await pull.wait_for_peers(n + 1, PATIENCE)
             dialer.close()
             listener.close()
@@ -321,7 +321,7 @@ async def test_connecting_waits_for_the_whole_greeting(face: Face) -> None:
         async with face.push(handshake_timeout=0.05, reconnect_min=0.01) as push:
             stream = push.events()
             with pytest.raises(TimedOut, match="no whole greeting") as late:
-                await push.connect_wait(url, timeout=0.5)
+                await push.connect(url, wait=True, timeout=0.5)
             assert late.value.reason == "no_peer"
             assert push.peers == ()
             failure = await next_of(stream, HandshakeFailed)
@@ -412,7 +412,7 @@ async def test_a_second_pair_is_refused_and_both_are_told(face: Face, spot: str)
     async with face.pair() as host, face.pair() as first, face.pair(reconnect_min=0.02) as second:
         of_host, of_second = host.events(), second.events()
         url = host.bind(spot).url
-        await first.connect_wait(url, timeout=PATIENCE)
+        await first.connect(url, wait=True, timeout=PATIENCE)
         await host.wait_for_peers(1, PATIENCE)
 
         second.connect(url)
@@ -440,7 +440,7 @@ async def test_when_the_first_pair_leaves_the_second_gets_its_place(face: Face, 
         first = face.pair()
         of_host = host.events()
         url = host.bind(spot).url
-        await first.connect_wait(url, timeout=PATIENCE)
+        await first.connect(url, wait=True, timeout=PATIENCE)
         await host.wait_for_peers(1, PATIENCE)
         await second.send_many([b"%d" % n for n in range(10)])
         second.connect(url)

@@ -171,7 +171,7 @@ async def test_a_message_that_was_cut_in_two_is_counted(face: Face, stream_spot:
     async with face.crowd():
         pull, push = face.pull(recv_hwm=1), face.push(send_hwm=3)
         listener = pull.bind(stream_spot)
-        dialer = await push.connect_wait(listener.url, timeout=PATIENCE)
+        dialer = await push.connect(listener.url, wait=True, timeout=PATIENCE)
         sent = await fill_up(push)
         dialer.close()
         backlog = [peer.backlog for peer in push.peers]

@@ -241,11 +241,11 @@ async def test_a_cancelled_connect_leaves_no_dialer(face: Face, tmp_path: Path) 
 
         async with face.crowd() as crowd, face.pull() as pull, face.push(reconnect_min=0.001) as push:
             listening = crowd.start(listen, pull, push)
-            await cut(push.connect_wait(spot))
+            await cut(push.connect(spot, wait=True))
             dialers = [one for one in base_of(push)._ends.dialers if not one.closed]
             assert len(dialers) == (not cut.cancelled)
             if cut.cancelled:
-                await push.connect_wait(spot)
+                await push.connect(spot, wait=True)
             await outcome(face, listening)
             await push.send(b"one")
 
@@ -318,7 +318,7 @@ async def test_a_cancelled_wait_for_an_event_has_taken_none(face: Face, spot: st
             url = pull.bind(spot).url
             for number in range(1, 5):
                 async with face.push() as push:
-                    await push.connect_wait(url)
+                    await push.connect(url, wait=True)
                     await until(face, lambda: pull.peers)
                 await until(face, lambda: [type(event) for event in told].count(PeerRemoved) == number)  # noqa: B023
             await pull.close()

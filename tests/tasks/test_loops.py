@@ -16,7 +16,7 @@ def test_what_a_stopped_loop_did_not_flush_arrives() -> None:
         loop = asyncio.new_event_loop()
 
         async def send() -> None:
-            await push.connect_wait(url, timeout=20)
+            await push.connect(url, wait=True, timeout=20)
             for n in range(3):
                 await push.send(b"%d" % n)
             loop.stop()
@@ -62,7 +62,7 @@ def test_a_task_that_sends_large_bodies_lets_others_run() -> None:
                 await asyncio.sleep(0)
 
         async with nnqa.Pull() as pull, nnqa.Push() as push:
-            await push.connect_wait(pull.bind("inproc://large").url, timeout=20)
+            await push.connect(pull.bind("inproc://large").url, wait=True, timeout=20)
             task = asyncio.create_task(other())
             for _ in range(320):
                 await push.send(bytes(5000), timeout=20)

@@ -217,7 +217,7 @@ def asyncio_open() -> None:
     async def main() -> None:
         pull = nnqpy.asyncio.Pull(bind="tcp://127.0.0.1:0", linger=LINGER)
         push = nnqpy.asyncio.Push(linger=LINGER)
-        await push.connect_wait(pull._ends.listeners[0].url, timeout=20)
+        await push.connect(pull._ends.listeners[0].url, wait=True, timeout=20)
         await push.send(b"x")
         HELD.extend((pull, push))
 
@@ -254,7 +254,7 @@ def trio_open() -> None:
     async def main() -> None:
         pull = nnqpy.trio.Pull(bind="tcp://127.0.0.1:0", linger=LINGER)
         push = nnqpy.trio.Push(linger=LINGER)
-        await push.connect_wait(pull._ends.listeners[0].url, timeout=20)
+        await push.connect(pull._ends.listeners[0].url, wait=True, timeout=20)
         await push.send(b"x")
         HELD.extend((pull, push))
 
