@@ -97,6 +97,7 @@ class Stranger:
         """What our side calls it, as ``127.0.0.1:40112``; over ipc our side knows a process, not a connection."""
         self._said = 0
         self._ours: socket.socket | None = None
+        self._hailed = False
         sock.settimeout(PATIENCE)
         if sock.family != socket.AF_UNIX:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -104,9 +105,16 @@ class Stranger:
     def await_greeting(self) -> bytes:
         """Wait until our greeting is there, and look at it without reading it."""
         self.await_input()
+        self._hailed = True
         if self.sock.family != socket.AF_UNIX:
             self._ours = _other_end(self.sock)
         return self.sock.recv(8, socket.MSG_PEEK)
+
+    def await_acceptance(self) -> None:
+        """Wait until our listener has accepted the connection."""
+        settle()
+        if self.sock.family != socket.AF_UNIX:
+            self._ours = _other_end(self.sock)
 
     def await_input(self) -> None:
         """Wait until there is something to read, or the end."""
@@ -181,8 +189,10 @@ class Stranger:
     def reset(self) -> None:
         """End the connection so that our side gets ECONNRESET."""
         if self.sock.family == socket.AF_UNIX:
-            # That is what it means there: closed, with something unread. Our greeting still is.
-            assert _ask(self.sock.fileno(), termios.FIONREAD), "read nothing from who is to be reset"
+            # That is what it means there: closed, with something unread. Our greeting still is, if there was one.
+            assert self._hailed == bool(_ask(self.sock.fileno(), termios.FIONREAD)), (
+                "read nothing from who is to be reset"
+            )
         else:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.sock.close()
@@ -281,13 +291,29 @@ class Arena:
         return greeting(self.ours._core.proto.peer)
 
     def stranger(self, words: bytes = b"") -> Stranger:
-        """Return a new connection with a stranger, who has said `words` already; our side has greeted."""
+        """Return a new connection with a stranger, who has said `words` already; our side has greeted.
+
+        Or it waits to be greeted: a Pair that listens greets only whom it takes.
+        """
         stranger = self.knocked()
-        assert stranger.await_greeting() == greeting(self.ours._core.proto), "this is not our greeting"
+        if self.reserved:
+            stranger.await_acceptance()
+        else:
+            assert stranger.await_greeting() == greeting(self.ours._core.proto), "this is not our greeting"
         if words:
             stranger.say(words)
             self.digest(stranger)
         return stranger
+
+    @property
+    def reserved(self) -> bool:
+        """Whether our side greets only when it has been greeted: a Pair that listens."""
+        return self._door is None and self.ours._core.exclusive
+
+    @property
+    def reset_of_the_ungreeted(self) -> Reason:
+        """What our side makes of a reset before the greetings: over ipc there is none where nothing is unread."""
+        return Reason.GREETING_EOF if self.reserved and self.scheme == "ipc" else Reason.RESET
 
     def knocked(self) -> Stranger:
         """Return a new connection with a stranger; our side may not have seen it yet."""
@@ -301,7 +327,10 @@ class Arena:
         for stranger in strangers:
             stranger.say(words)
         for stranger in strangers:
-            stranger.await_input()
+            if self.reserved and not words:
+                stranger.await_acceptance()
+            else:
+                stranger.await_input()
         return strangers
 
     def attached(self) -> Stranger:

@@ -67,7 +67,7 @@ def test_b31_a_reset_at_every_stage_of_a_greeting(kind: Kind, scheme: Scheme, ro
         for size in range(8):
             arena.stranger(arena.hello[:size]).reset()
             failure = arena.verdict()
-            assert (type(failure), failure.reason) == (HandshakeFailed, Reason.RESET)
+            assert (type(failure), failure.reason) == (HandshakeFailed, arena.reset_of_the_ungreeted)
         assert len(arena.of(PeerAdded)) == 0
 
         arena.attached().reset()

@@ -180,7 +180,7 @@ def test_b01_who_comes_and_goes_without_a_word(kind: Kind, scheme: Scheme, role:
 
             arena.stranger().reset()
             arena.exchange()
-            assert reason_of(arena) is Reason.RESET
+            assert reason_of(arena) is arena.reset_of_the_ungreeted
 
 
 @each_scheme
@@ -222,7 +222,7 @@ def test_b02_a_greeting_cut_short(kind: Kind, scheme: Scheme, role: Role) -> Non
 
                 stranger = arena.stranger(arena.hello[:size])
                 stranger.reset()
-                assert reason_of(arena) is Reason.RESET
+                assert reason_of(arena) is arena.reset_of_the_ungreeted
 
 
 @each_role
