@@ -134,9 +134,9 @@ class Endpoint:
 
     async def _exchange(self, sock: socket.socket, direction: Literal["in", "out"]) -> Proto:
         ours = self._core.proto
-        # Whom we greet may send at once, and would lose that by being refused. Nothing is waited for between the
-        # look at the place, our greeting and the attaching, so no two who dial us are greeted for one place.
-        guarded = direction == "in" and self._core.exclusive
+        # Whom we greet may send at once, and would lose that by being refused. So while the one place is taken, who
+        # dials us is greeted second, and only if the place is free by then.
+        guarded = direction == "in" and self._core.refusal() is not None
         if not guarded:
             self._hello(sock)
         data = b""

@@ -12,7 +12,6 @@ class PairCore(SendPump, FairQueue):
     """Talks to one peer: the first wins, until it leaves."""
 
     proto = Proto.PAIR
-    exclusive = True
 
     def refusal(self) -> Reason | None:
         """The one place is taken."""

@@ -186,9 +186,6 @@ class SocketCore:
 
     # --- peers ---------------------------------------------------------------------------------------------
 
-    exclusive = False
-    """Whether peers may be refused for what is there already: then a listener greets nobody whom it must refuse."""
-
     def refusal(self) -> Reason | None:
         """Pattern hook: why no further peer would be taken now; None: one would."""
         return None

@@ -293,7 +293,7 @@ class Arena:
     def stranger(self, words: bytes = b"") -> Stranger:
         """Return a new connection with a stranger, who has said `words` already; our side has greeted.
 
-        Or it waits to be greeted: a Pair that listens greets only whom it takes.
+        Or it waits to be greeted: a Pair whose place is taken greets nobody else.
         """
         stranger = self.knocked()
         if self.reserved:
@@ -307,8 +307,8 @@ class Arena:
 
     @property
     def reserved(self) -> bool:
-        """Whether our side greets only when it has been greeted: a Pair that listens."""
-        return self._door is None and self.ours._core.exclusive
+        """Whether our side greets only when it has been greeted: a Pair that listens and has its peer."""
+        return self._door is None and self.ours._core.refusal() is not None
 
     @property
     def reset_of_the_ungreeted(self) -> Reason:
