@@ -259,14 +259,21 @@ async def test_a_cancelled_wait_for_peers_is_forgotten(face: Face, stream_spot: 
     """Nobody is left in line, and the next to wait sees all peers."""
 
     async def attempt(cut: Cut) -> None:
-        async with face.pull() as pull, face.push() as one, face.push() as two, face.push() as three:
+        past: list[bool] = []
+        async with face.pull() as pull, face.push() as one, face.push() as two, face.crowd() as crowd:
             url = pull.bind(stream_spot).url
-            for push in (one, two, three):
-                push.connect(url)
-            await cut(pull.wait_for_peers(3))
+            one.connect(url)
+
+            async def come_when_waited_for() -> None:
+                await until(face, lambda: past or face.watching(pull))
+                two.connect(url)
+
+            crowd.start(come_when_waited_for)
+            await cut(pull.wait_for_peers(2))
+            past.append(True)
             assert face.watching(pull) == 0
 
-            assert len(await pull.wait_for_peers(3)) == 3
+            assert len(await pull.wait_for_peers(2)) == 2
 
     assert sum([await sweep(face, attempt, late=late) for late in modes(face)]) >= 1
 
