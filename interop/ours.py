@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, TypedDict
 
-from nnqpy import Pair, Pull, Push
+from nnqpy import Bus, Pair, Pub, Pull, Push, Sub
 
 if TYPE_CHECKING:
     from interop.witness import Witness
 
-SENDERS: Final[dict[str, type[Push | Pair]]] = {"push": Push, "pair": Pair}
-RECEIVERS: Final[dict[str, type[Pull | Pair]]] = {"pull": Pull, "pair": Pair}
+Sends = Push | Pair | Pub | Bus
+Receives = Pull | Pair | Sub | Bus
+
+SENDERS: Final[dict[str, type[Sends]]] = {"push": Push, "pair": Pair, "pub": Pub, "bus": Bus}
+RECEIVERS: Final[dict[str, type[Pull | Pair | Bus]]] = {"pull": Pull, "pair": Pair, "bus": Bus}
 
 
 class Brisk(TypedDict):
@@ -23,11 +26,13 @@ class Brisk(TypedDict):
 BRISK: Final[Brisk] = {"reconnect_min": 0.02, "reconnect_max": 0.1}
 
 
-def sender(protocol: str, witness: Witness | None = None) -> Push | Pair:
+def sender(protocol: str, witness: Witness | None = None) -> Sends:
     """Open a socket that can send."""
     return SENDERS[protocol](on_event=witness, **BRISK)
 
 
-def receiver(protocol: str, witness: Witness | None = None) -> Pull | Pair:
-    """Open a socket that can receive."""
+def receiver(protocol: str, witness: Witness | None = None) -> Receives:
+    """Open a socket that can receive; a Sub that wants everything."""
+    if protocol == "sub":
+        return Sub(subscribe="", on_event=witness, **BRISK)
     return RECEIVERS[protocol](on_event=witness, **BRISK)

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from interop.conftest import Peers
+    from interop.ours import Receives, Sends
     from interop.peers.peer import Side
     from interop.spots import Spots, Transport
-    from nnqpy import Pull, Push
 
 GREETING: Final = {
     "pair": bytes.fromhex("00 53 50 00 00 10 00 00"),
@@ -58,7 +58,7 @@ from_each_side = pytest.mark.parametrize(("we", "they"), [("bind", "connect"), (
 class Bare:
     """A peer that is a bare socket: connected either way, it says and hears bytes."""
 
-    def __init__(self, ours: Push | Pull | Pair, we: Side, transport: Transport, spots: Spots) -> None:
+    def __init__(self, ours: Sends | Receives, we: Side, transport: Transport, spots: Spots) -> None:
         if we == "bind":
             family, where = sockaddr(ours.bind(spots.any_url(transport)).url)
             self._wire = socket.socket(family)
@@ -191,7 +191,7 @@ class Recorded:
 
     def __init__(
         self,
-        ours: Push | Pull | Pair,
+        ours: Sends | Receives,
         theirs: str,
         we: Side,
         they: Side,

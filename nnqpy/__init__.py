@@ -15,12 +15,13 @@ from nnqpy.errors import (
     WouldBlock,
 )
 from nnqpy.events import DrainReport, Event, PeerInfo, Stats
-from nnqpy.sync import Events, Pair, Pull, Push
+from nnqpy.sync import Bus, Events, Pair, Pub, Pull, Push, Sub
 
 __version__ = "0.1.0"
 
 __all__ = [
     "AddressError",
+    "Bus",
     "Closed",
     "DrainReport",
     "Event",
@@ -30,11 +31,13 @@ __all__ = [
     "Pair",
     "PeerInfo",
     "ProtocolError",
+    "Pub",
     "Pull",
     "Push",
     "Reason",
     "StateError",
     "Stats",
+    "Sub",
     "TimedOut",
     "WouldBlock",
     "__version__",

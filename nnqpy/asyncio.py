@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from nnqpy.awaiting import TaskEvents as Events
 from nnqpy.awaiting import TaskReceiving, TaskSending, TaskSocket
+from nnqpy.kinds import BusKind, PubKind, SubKind
 from nnqpy.patterns.pair import PairCore
 from nnqpy.patterns.pipeline import PullCore, PushCore
 from nnqpy.turns import leave
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from nnqpy.turns import Turn, Waiter
 
-__all__ = ["Events", "Pair", "Pull", "Push", "Socket"]
+__all__ = ["Bus", "Events", "Pair", "Pub", "Pull", "Push", "Socket", "Sub"]
 
 
 class _TaskWaiter:
@@ -181,3 +182,15 @@ class Pair(TaskSending, TaskReceiving, Socket):
     """Talks to exactly one other Pair: the first that comes, until it leaves."""
 
     _pattern = PairCore
+
+
+class Pub(PubKind, TaskSending, Socket):
+    """Sends everything to all Sub sockets that are attached; a slow one misses messages and slows no other."""
+
+
+class Sub(SubKind, TaskReceiving, Socket):
+    """Receives what begins with one of its prefixes; from all Pub sockets, fairly."""
+
+
+class Bus(BusKind, TaskSending, TaskReceiving, Socket):
+    """Talks to all other Bus sockets that are attached to it; one that is behind misses the newest messages."""

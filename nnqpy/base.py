@@ -11,7 +11,7 @@ from collections import deque
 from dataclasses import dataclass
 from itertools import islice, repeat, starmap
 from time import monotonic, sleep
-from typing import TYPE_CHECKING, ClassVar, Self, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Self, TypedDict, TypeVar
 
 from nnqpy import reactor
 from nnqpy.endpoint import dial, listen
@@ -24,10 +24,12 @@ from nnqpy.waiting import stand_by, wait_out
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from typing import Unpack
 
     from nnqpy.endpoint import AnyDialer, Listener
     from nnqpy.events import Event, PeerInfo, Stats
     from nnqpy.message import Body
+    from nnqpy.options import OnFull
     from nnqpy.routing.core import SocketCore
     from nnqpy.turns import Waiter
 
@@ -197,10 +199,37 @@ NEVER = object()
 _alive: weakref.WeakSet[Ends] = weakref.WeakSet()
 
 
+class Special(TypedDict, total=False):
+    """The options of one pattern, which its class names."""
+
+    on_full: OnFull | None
+
+
+class Common(TypedDict, total=False):
+    """The keywords that every socket takes: see `BaseSocket`."""
+
+    bind: str | Iterable[str] | None
+    connect: str | Iterable[str] | None
+    send_hwm: int
+    send_hwm_bytes: int | None
+    recv_hwm: int
+    linger: float
+    recv_max_size: int | None
+    handshake_timeout: float
+    reconnect_min: float
+    reconnect_max: float
+    tcp_nodelay: bool
+    tcp_keepalive: bool
+    ipc_mode: int
+    on_event: Callable[[Event], None] | None
+
+
 class BaseSocket:
     """A socket, less the waiting: options, endpoints, peers, counters, the calls that never wait."""
 
     _pattern: ClassVar[type[SocketCore]]
+    _specials: ClassVar[frozenset[str]] = frozenset()
+    """The options that only this kind of socket takes."""
 
     def __init__(
         self,
@@ -219,6 +248,7 @@ class BaseSocket:
         tcp_keepalive: bool = True,
         ipc_mode: int = 0o600,
         on_event: Callable[[Event], None] | None = None,
+        **special: Unpack[Special],
     ) -> None:
         """Make a socket, and open what it binds and connects.
 
@@ -243,6 +273,8 @@ class BaseSocket:
             AddressError: a URL is not.
             OSError: a bind was refused by the system.
         """
+        if strange := special.keys() - self._specials:
+            raise TypeError(f"{type(self).__name__} takes no option {', '.join(sorted(strange))}")
         options = Options(
             send_hwm=send_hwm,
             send_hwm_bytes=send_hwm_bytes,
@@ -255,8 +287,9 @@ class BaseSocket:
             tcp_nodelay=tcp_nodelay,
             tcp_keepalive=tcp_keepalive,
             ipc_mode=ipc_mode,
+            **special,
         )
-        core = self._pattern(options)
+        core = self._make_core(options)
         self._core = core
         self._turns = Turns(core, reactor.promise)
         self._ends = Ends(self._turns, on_event)
@@ -267,6 +300,8 @@ class BaseSocket:
         self._inbox = core.inbox
         self._take = iter(core.inbox.popleft, NEVER)
         reactor.sockets.add(self._turns)
+        if core.stays_fresh:
+            reactor.janitor().keep_fresh(self._turns)
         _alive.add(self._ends)
         try:
             for url in _urls(bind):
@@ -276,6 +311,9 @@ class BaseSocket:
         except BaseException:
             close_at_once(self._ends)
             raise
+
+    def _make_core(self, options: Options) -> SocketCore:
+        return self._pattern(options)
 
     # --- endpoints and peers -------------------------------------------------------------------------------
 
@@ -498,6 +536,8 @@ def shut(ends: Ends) -> DrainReport:
             )
             ends.report = report
             ends.turns.core.emit(SocketClosed(report))
+            if ends.turns.core.stays_fresh:
+                reactor.janitor().let_go(ends.turns)
             ends.turns.let_go()
         finally:
             ends.shutting.release()

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from nnqpy.errors import ProtocolError, Reason
 from nnqpy.events import PeerInfo
+from nnqpy.message import Batch
 from nnqpy.poller import WRITABLE_ONCE
 from nnqpy.routing.core import next_id
 
@@ -73,6 +74,7 @@ class Engine:
         "full",
         "gone",
         "id",
+        "missed",
         "on_gone",
         "protocol",
         "received",
@@ -135,6 +137,7 @@ class Engine:
         self._watched = False
         self.sent = 0
         self.bytes_sent = 0
+        self.missed = 0
 
         self.stuffed = bool(data)
         """Bytes are here that were not looked at yet: whole frames may be among them."""
@@ -160,7 +163,8 @@ class Engine:
         self._offer = offer = size + number * codec.header_size
         try:
             if size < GATHER_FROM * number:
-                record.extend(map(self._send, (codec.join(bodies),)))
+                data = self._joined(bodies) if type(bodies) is Batch else codec.join(bodies)
+                record.extend(map(self._send, (data,)))
             else:
                 record.extend(map(self._sock.sendmsg, (codec.gather(bodies),)))
             if record[0] != offer:
@@ -169,6 +173,13 @@ class Engine:
             self._wait_for_room()
         except OSError as error:
             self._broken(error)
+
+    def _joined(self, bodies: Batch) -> bytes:
+        """Return the frames of messages that go to others too: joined once."""
+        data = bodies.encoded.get(self._codec)
+        if data is None:
+            data = bodies.encoded[self._codec] = self._codec.join(bodies)
+        return data
 
     def taken(self, bodies: Sequence[bytes]) -> tuple[int, int]:
         """Read the record: how many of `bodies` went whole, and how many bytes of the next frame."""
@@ -443,6 +454,7 @@ class Engine:
             bytes_sent=self.bytes_sent,
             bytes_received=self.bytes_received,
             backlog=int(self.begun is not None),
+            missed=self.missed,
         )
 
     def cut(self) -> None:

@@ -27,6 +27,7 @@ class PeerInfo:
         bytes_sent: body bytes of `sent`.
         bytes_received: body bytes of `received`.
         backlog: messages begun and not yet taken whole by the kernel: 0 or 1.
+        missed: messages that it did not get, because its queue was full or it left (Pub, Bus).
     """
 
     id: int
@@ -40,6 +41,7 @@ class PeerInfo:
     bytes_sent: int
     bytes_received: int
     backlog: int
+    missed: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +58,7 @@ class Stats:
         peers: peers attached.
         bytes_delivered: body bytes of `delivered`.
         bytes_received: body bytes of `received`.
+        replaced: received messages whose place in the inbox a newer one took (``keep="latest"``).
     """
 
     accepted: int
@@ -67,6 +70,7 @@ class Stats:
     peers: int
     bytes_delivered: int
     bytes_received: int
+    replaced: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,18 @@ if TYPE_CHECKING:
 else:
     Body = "bytes-like"
 
-__all__ = ["Body", "frozen", "frozen_all"]
+__all__ = ["Batch", "Body", "frozen", "frozen_all"]
+
+
+class Batch(list[bytes]):
+    """Messages that go to several peers; what was made of them for one connection serves the next one too."""
+
+    __slots__ = ("encoded",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoded: dict[object, bytes] = {}
+        """By codec: the frames of all of them, once somebody has joined them."""
 
 
 def frozen(body: Body) -> bytes:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, get_args
+
+OnFull = Literal["drop_oldest", "drop_newest", "block"]
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -24,6 +27,8 @@ class Options:
         tcp_nodelay: send small segments at once (TCP_NODELAY).
         tcp_keepalive: let the kernel find dead peers: probes after 10 s idle, dead within about 30 s.
         ipc_mode: permission bits of an ipc socket file, set before anybody can connect.
+        on_full: what becomes of a message for a peer whose queue is full, where each peer has one (Pub, Bus):
+            ``"drop_oldest"``, ``"drop_newest"`` or ``"block"``. None: as the pattern has it.
     """
 
     send_hwm: int = 1000
@@ -37,6 +42,7 @@ class Options:
     tcp_nodelay: bool = True
     tcp_keepalive: bool = True
     ipc_mode: int = 0o600
+    on_full: OnFull | None = None
 
     def __post_init__(self) -> None:
         for name, what in (
@@ -67,6 +73,8 @@ class Options:
             raise ValueError(
                 f"reconnect_max ({self.reconnect_max} s) is less than reconnect_min ({self.reconnect_min} s)"
             )
+        if self.on_full is not None and self.on_full not in get_args(OnFull):
+            raise ValueError(f"on_full is one of {', '.join(get_args(OnFull))}, not {self.on_full!r}")
         if not 0 <= self.ipc_mode <= 0o777:
             raise ValueError(f"ipc_mode is permission bits from 0o000 to 0o777, not {self.ipc_mode:#o}")
 

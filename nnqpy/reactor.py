@@ -58,6 +58,8 @@ class Janitor:
         self._blocked: dict[int, Turns] = {}
         """Sockets whose out-poller the loop watches, by its descriptor."""
         self._watched: dict[int, tuple[Turns, Peer]] = {}
+        self._fresh: dict[int, Turns] = {}
+        """Sockets that are read also when nobody asks, by the descriptor of their in-poller."""
         self._leaving: set[socket.socket] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopping = False
@@ -172,6 +174,20 @@ class Janitor:
             with contextlib.suppress(OSError, ValueError):
                 self._hang_ups.unregister(engine.fd)
 
+    def keep_fresh(self, turns: Turns) -> None:
+        """Read a socket whenever something comes, until it is let go of; from any thread."""
+        fd = turns.into.poller.fileno()
+        turns.into.watched += 1
+        self._fresh[fd] = turns
+        self._hang_ups.register(fd, select.EPOLLIN | select.EPOLLET)
+
+    def let_go(self, turns: Turns) -> None:
+        """Read it no more; from any thread."""
+        fd = turns.into.poller.fileno()
+        if self._fresh.pop(fd, None) is not None:
+            turns.into.watched -= 1
+            self._hang_ups.unregister(fd)
+
     def bury(self, engine: Engine, sock: socket.socket) -> None:
         """Close the system's socket of an engine that nobody uses any more; from any thread.
 
@@ -199,6 +215,17 @@ class Janitor:
             watched = self._watched.get(fd)
             if watched is not None:
                 self._look_at(*watched)
+            elif (turns := self._fresh.get(fd)) is not None:
+                self._freshen(turns)
+
+    def _freshen(self, turns: Turns) -> None:
+        try:
+            done = turns.freshen()
+        except Exception:  # as in _tend
+            log.exception("freshen-failed socket=%s", turns.core.proto.label)
+            return
+        if not done:
+            self.loop.call_later(RETRY, self._freshen, turns)
 
     def _look_at(self, turns: Turns, engine: Peer) -> None:
         try:

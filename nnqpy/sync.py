@@ -15,6 +15,7 @@ from weakref import WeakSet
 from nnqpy.base import MANY, BaseSocket, close_blocking, linger_of, parts
 from nnqpy.errors import Closed, ForkedError, TimedOut
 from nnqpy.events import SocketClosed
+from nnqpy.kinds import BusKind, PubKind, SubKind
 from nnqpy.message import frozen
 from nnqpy.options import check_seconds
 from nnqpy.patterns.pair import PairCore
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from nnqpy.message import Body
     from nnqpy.turns import Turns
 
-__all__ = ["Events", "Pair", "Pull", "Push", "Socket"]
+__all__ = ["Bus", "Events", "Pair", "Pub", "Pull", "Push", "Socket", "Sub"]
 
 
 class _Unwritten(threading.local):
@@ -382,3 +383,15 @@ class Pair(Sending, Receiving):
     """Talks to exactly one other Pair: the first that comes, until it leaves."""
 
     _pattern = PairCore
+
+
+class Pub(PubKind, Sending):
+    """Sends everything to all Sub sockets that are attached; a slow one misses messages and slows no other."""
+
+
+class Sub(SubKind, Receiving):
+    """Receives what begins with one of its prefixes; from all Pub sockets, fairly."""
+
+
+class Bus(BusKind, Sending, Receiving):
+    """Talks to all other Bus sockets that are attached to it; one that is behind misses the newest messages."""

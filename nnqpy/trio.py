@@ -13,6 +13,7 @@ import trio
 
 from nnqpy.awaiting import TaskEvents as Events
 from nnqpy.awaiting import TaskReceiving, TaskSending, TaskSocket
+from nnqpy.kinds import BusKind, PubKind, SubKind
 from nnqpy.patterns.pair import PairCore
 from nnqpy.patterns.pipeline import PullCore, PushCore
 from nnqpy.turns import leave
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from nnqpy.message import Body
     from nnqpy.turns import Turn, Waiter
 
-__all__ = ["Events", "Pair", "Pull", "Push", "Socket"]
+__all__ = ["Bus", "Events", "Pair", "Pub", "Pull", "Push", "Socket", "Sub"]
 
 
 def _token() -> TrioToken | None:
@@ -203,3 +204,15 @@ class Pair(_Sending, _Receiving):
     """Talks to exactly one other Pair: the first that comes, until it leaves."""
 
     _pattern = PairCore
+
+
+class Pub(PubKind, _Sending):
+    """Sends everything to all Sub sockets that are attached; a slow one misses messages and slows no other."""
+
+
+class Sub(SubKind, _Receiving):
+    """Receives what begins with one of its prefixes; from all Pub sockets, fairly."""
+
+
+class Bus(BusKind, _Sending, _Receiving):
+    """Talks to all other Bus sockets that are attached to it; one that is behind misses the newest messages."""

@@ -565,7 +565,7 @@ class Turns:
         core.resume()
         if core.lost_in:
             self.bury_in()
-        room = core.options.recv_hwm - len(inbox)
+        room = core.headroom - len(inbox)
         if room <= 0:
             return True
         moved = False
@@ -574,12 +574,12 @@ class Turns:
             # What was read ahead takes half of the room at most while others may have something too.
             alone = len(self._by_fd) <= 1
             moved = self._fill_ready(room if alone else (room + 1) // 2)
-            room = core.options.recv_hwm - len(inbox)
+            room = core.headroom - len(inbox)
             if room <= 0:
                 return True
             if not alone:
                 moved |= self.poll_in(0)
-                return self._fill_ready(core.options.recv_hwm - len(inbox)) or moved
+                return self._fill_ready(core.headroom - len(inbox)) or moved
         only = self._only
         if only is not None and not into.bell.rung:
             if not only.stuffed and not only.gone:
@@ -614,7 +614,7 @@ class Turns:
             return False
         used = 0
         moved = False
-        inbox, hwm = core.inbox, core.options.recv_hwm
+        inbox, hwm = core.inbox, core.headroom
         room = hwm - len(inbox)
         # An even part of the room, but no crumbs: who gets nothing of it now is the first the next time.
         share = max(room // len(events), SHARE)
@@ -668,7 +668,7 @@ class Turns:
                 return True
             core.inbox.extend(core.staged)
             while True:
-                room = core.options.recv_hwm - len(core.inbox)
+                room = core.headroom - len(core.inbox)
                 if room <= 0 or peer.gone or not peer.read(room):  # type: ignore[redundant-expr]  # `read` changes `gone`
                     break
             if peer.stuffed and peer not in self.ready_in:
@@ -679,6 +679,26 @@ class Turns:
                 into.wake()
         self.delivered()
         return True
+
+    def freshen(self) -> bool:
+        """Read what is there for a socket that nobody may be reading; False: try again later."""
+        into = self.into
+        if self.state is not State.OPEN:
+            return True
+        if not into.take():
+            return into.parked
+        try:
+            rounds = 0
+            while True:
+                rounds += 1
+                if rounds > SHARE or not self.fill():
+                    break
+        finally:
+            into.lock.release()
+            if into.line:
+                into.wake()
+        self.delivered()
+        return rounds <= SHARE
 
     def delivered(self) -> None:
         """Let those in line look, after the inbox was filled by somebody who wants nothing of it."""
@@ -705,7 +725,8 @@ class Turns:
         if not into.exported:
             return
         if self.core.inbox or self.ready_in:
-            into.bell.ring()
+            if not into.bell.rung:
+                into.bell.ring()
         elif into.bell.rung and into.take():
             try:
                 into.bell.silence()

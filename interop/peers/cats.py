@@ -30,6 +30,10 @@ _IDLE: Final = "60"
 """Seconds that a program stays after its last word or its one send: more than a test lasts, and not for ever."""
 
 
+_PAUSE: Final = "1"
+"""Seconds that it waits for us before it says what would not wait for us."""
+
+
 class Cat(ABC):
     """One of the two programs as a peer.
 
@@ -43,6 +47,7 @@ class Cat(ABC):
     def __init__(self, protocol: str, side: Side, url: str, *, speaks: bool) -> None:
         self.url = url
         self._call = self._words(protocol, side, url)
+        self._pause = ["--delay", _PAUSE] if protocol in {"pub", "bus"} else []
         self._child: Child | None = None
         if not speaks:
             self._launch(self._call)
@@ -52,7 +57,7 @@ class Cat(ABC):
         """The program, its socket and its output's format."""
 
     def send(self, body: bytes) -> None:
-        self._speak(body, ["--interval", _IDLE])
+        self._speak(body, ["--interval", _IDLE, *self._pause])
 
     def receive(self, count: int = 1) -> list[bytes]:
         if self._child is None:
@@ -104,8 +109,8 @@ class Nanocat(Cat):
 
 def _habits(protocol: str) -> list[str]:
     """How it prints, and what ends it when nobody stops it: each refused for a socket that has no use for it."""
-    receives = [] if protocol == "push" else ["--msgpack", "--recv-timeout", _IDLE]
-    sends = [] if protocol == "pull" else ["--send-timeout", _IDLE]
+    receives = [] if protocol in {"push", "pub"} else ["--msgpack", "--recv-timeout", _IDLE]
+    sends = [] if protocol in {"pull", "sub"} else ["--send-timeout", _IDLE]
     return [*receives, *sends]
 
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 CLASSES: Final = {
     "pair": "Pair0",
     "pair1": "Pair1",
+    "bus": "Bus0",
     "pub": "Pub0",
     "sub": "Sub0",
     "push": "Push0",

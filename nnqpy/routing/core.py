@@ -51,6 +51,8 @@ class Peer(Protocol):
     received: int
     bytes_sent: int
     bytes_received: int
+    missed: int
+    """Messages that it did not get, where each peer is to get all."""
 
     full: bool
     """The kernel takes no more for now."""
@@ -140,8 +142,12 @@ class SocketCore:
     """
 
     proto: Proto
+    stays_fresh = False
+    """Whether somebody reads also when nobody asks: what comes takes the place of what is there."""
     sends = False
     """Whether the pattern has an outbox."""
+    rescues = False
+    """Whether a message that a dead peer cannot have received whole may go to another one."""
     receives = False
     """Whether the pattern reads its peers; if not, what they send is dropped within a bound."""
 
@@ -175,6 +181,9 @@ class SocketCore:
         """The socket is closed, and what was queued is counted as dropped."""
 
         self.inbox: deque[bytes] = deque()
+        self.headroom = options.recv_hwm
+        """Messages that the inbox is filled up to."""
+        self.replaced = 0
         self.staged: Iterator[bytes] = iter(())
         self.received = 0
         self.bytes_received = 0
@@ -265,7 +274,7 @@ class SocketCore:
                     pass
                 elif peer.rest_went():
                     self._book_begun(peer, len(body))
-                elif self.peers or self.replaceable:
+                elif self.rescues and (self.peers or self.replaceable):
                     back = [body]
                     unsent = reversed(back)
                     # A commit: stores only, no call.
@@ -317,8 +326,26 @@ class SocketCore:
         return number
 
     def writable(self, peer: Peer) -> bool:
-        """Out-turn held: the kernel takes more from this peer again; False if that was used up at once."""
+        """Out-turn held: a peer has room again; its begun frame comes first, and until that went the peer is full.
+
+        False if that took all of the room.
+        """
+        if peer.gone:
+            return True
+        body = peer.begun
+        if body is not None:
+            if not peer.push_rest():
+                return False
+            with self.lock:
+                self._book_begun(peer, len(body))
+        peer.full = False
         return True
+
+    def _weigh_all(self) -> None:
+        """Count the big bodies afresh: an interrupt broke a pump off between a move and its weighing."""
+        with self.lock:
+            sizes = list(filter(self.small.__lt__, map(len, list(self.outbox))))
+            self.big, self.big_bytes = len(sizes), sum(sizes)
 
     def settle(self) -> None:
         """Out-turn held: book what an interrupted turn left."""
@@ -406,6 +433,7 @@ class SocketCore:
                 peers=len(self.peers),
                 bytes_delivered=self.bytes_delivered,
                 bytes_received=self.bytes_received,
+                replaced=self.replaced,
             )
 
 

@@ -31,6 +31,7 @@ class SendPump(SocketCore):
     """Sends by one queue that all peers share (Push, Pair)."""
 
     sends = True
+    rescues = True
 
     def __init__(self, options: Options) -> None:
         super().__init__(options)
@@ -91,24 +92,11 @@ class SendPump(SocketCore):
             self._weigh_all()
         self._steady = True
 
-    def _weigh_all(self) -> None:
-        """Count the big bodies afresh: an interrupt broke a pump off between a move and its weighing."""
-        with self.lock:
-            sizes = list(filter(self.small.__lt__, map(len, list(self.outbox))))
-            self.big, self.big_bytes = len(sizes), sum(sizes)
-
     def writable(self, peer: Peer) -> bool:
-        """Out-turn held: a peer has room again; its begun frame comes first, and until that went the peer is full."""
-        if peer.gone:
-            return True
-        body = peer.begun
-        if body is not None:
-            if not peer.push_rest():
-                return False
-            with self.lock:
-                self._book_begun(peer, len(body))
-        peer.full = False
-        if peer not in self._ready:
+        """Out-turn held: a peer has room again."""
+        if not super().writable(peer):
+            return False
+        if not peer.gone and peer not in self._ready:
             self._ready.append(peer)
         return True
 

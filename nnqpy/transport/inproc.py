@@ -46,6 +46,7 @@ class InprocPeer:
         "full",
         "gone",
         "id",
+        "missed",
         "on_gone",
         "other",
         "pipe",
@@ -70,7 +71,7 @@ class InprocPeer:
         self.record: list[Any] = []
         self.begun: bytes | None = None
         self.rest: bytes | memoryview = b""
-        self.sent = self.received = self.bytes_sent = self.bytes_received = 0
+        self.sent = self.received = self.bytes_sent = self.bytes_received = self.missed = 0
         self.on_gone: Callable[[], None] | None = None
         self.address = address
         self.direction: Literal["in", "out"] = direction
@@ -218,6 +219,7 @@ class InprocPeer:
             bytes_sent=self.bytes_sent,
             bytes_received=self.bytes_received,
             backlog=0,
+            missed=self.missed,
         )
 
     def cut(self) -> None:

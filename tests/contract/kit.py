@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
     from nnqpy import DrainReport, Event, PeerInfo, Stats
     from nnqpy.message import Body
+    from nnqpy.options import OnFull
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -70,6 +71,19 @@ class Settings(TypedDict, total=False):
     tcp_keepalive: bool
     ipc_mode: int
     on_event: Callable[[Event], None] | None
+
+
+class PubSettings(Settings, total=False):
+    """Those of a Pub or a Bus."""
+
+    on_full: OnFull
+
+
+class SubSettings(Settings, total=False):
+    """Those of a Sub."""
+
+    subscribe: str | bytes | list[str | bytes]
+    keep: Literal["all", "latest"]
 
 
 class End(Protocol):
@@ -135,6 +149,15 @@ class Both(Sender, Receiver, Protocol):
     """A socket that does both."""
 
 
+class Subscriber(Receiver, Protocol):
+    """What all faces of a Sub have."""
+
+    def subscribe(self, prefix: str | bytes) -> None: ...
+    def unsubscribe(self, prefix: str | bytes) -> None: ...
+    @property
+    def subscriptions(self) -> tuple[bytes, ...]: ...
+
+
 class Job(Generic[T]):
     """Something that runs beside the scenario: its result, or its error, is asked for or comes out of the crowd."""
 
@@ -171,6 +194,9 @@ class Face(Protocol):
     def push(self, **settings: Unpack[Settings]) -> Sender: ...
     def pull(self, **settings: Unpack[Settings]) -> Receiver: ...
     def pair(self, **settings: Unpack[Settings]) -> Both: ...
+    def pub(self, **settings: Unpack[PubSettings]) -> Sender: ...
+    def sub(self, **settings: Unpack[SubSettings]) -> Subscriber: ...
+    def bus(self, **settings: Unpack[PubSettings]) -> Both: ...
     def crowd(self) -> AbstractAsyncContextManager[Crowd]: ...
     def sending(self, sock: Sock) -> int: ...
     def receiving(self, sock: Sock) -> int: ...
@@ -222,9 +248,9 @@ class _BlockingEvents:
             raise StopAsyncIteration from None
 
 
-Raw = TypeVar("Raw", bound="nnqpy.Push | nnqpy.Pull | nnqpy.Pair")
-Out = TypeVar("Out", bound="nnqpy.Push | nnqpy.Pair")
-In = TypeVar("In", bound="nnqpy.Pull | nnqpy.Pair")
+Raw = TypeVar("Raw", bound="nnqpy.Push | nnqpy.Pull | nnqpy.Pair | nnqpy.Pub | nnqpy.Sub | nnqpy.Bus")
+Out = TypeVar("Out", bound="nnqpy.Push | nnqpy.Pair | nnqpy.Pub | nnqpy.Bus")
+In = TypeVar("In", bound="nnqpy.Pull | nnqpy.Pair | nnqpy.Sub | nnqpy.Bus")
 
 
 class _Blocking(Generic[Raw]):
@@ -319,6 +345,22 @@ class _BlockingPair(_BlockingOut[nnqpy.Pair], _BlockingIn[nnqpy.Pair]):
     pass
 
 
+class _BlockingBus(_BlockingOut[nnqpy.Bus], _BlockingIn[nnqpy.Bus]):
+    pass
+
+
+class _BlockingSub(_BlockingIn[nnqpy.Sub]):
+    def subscribe(self, prefix: str | bytes) -> None:
+        self.raw.subscribe(prefix)
+
+    def unsubscribe(self, prefix: str | bytes) -> None:
+        self.raw.unsubscribe(prefix)
+
+    @property
+    def subscriptions(self) -> tuple[bytes, ...]:
+        return self.raw.subscriptions
+
+
 def base_of(sock: Sock) -> BaseSocket:
     """Return the library's own socket behind a face's."""
     base: object = getattr(sock, "raw", sock)
@@ -355,6 +397,15 @@ class Blocking:
 
     def pair(self, **settings: Unpack[Settings]) -> Both:
         return _BlockingPair(nnqpy.Pair(**settings))
+
+    def pub(self, **settings: Unpack[PubSettings]) -> Sender:
+        return _BlockingOut(nnqpy.Pub(**settings))
+
+    def sub(self, **settings: Unpack[SubSettings]) -> Subscriber:
+        return _BlockingSub(nnqpy.Sub(**settings))
+
+    def bus(self, **settings: Unpack[PubSettings]) -> Both:
+        return _BlockingBus(nnqpy.Bus(**settings))
 
     @asynccontextmanager
     async def crowd(self) -> AsyncGenerator[Crowd]:
@@ -441,6 +492,15 @@ class Asyncio(_Loop):
     def pair(self, **settings: Unpack[Settings]) -> Both:
         return nnqpy.asyncio.Pair(**settings)
 
+    def pub(self, **settings: Unpack[PubSettings]) -> Sender:
+        return nnqpy.asyncio.Pub(**settings)
+
+    def sub(self, **settings: Unpack[SubSettings]) -> Subscriber:
+        return nnqpy.asyncio.Sub(**settings)
+
+    def bus(self, **settings: Unpack[PubSettings]) -> Both:
+        return nnqpy.asyncio.Bus(**settings)
+
     @asynccontextmanager
     async def crowd(self) -> AsyncGenerator[Crowd]:
         tasks = _Tasks()
@@ -488,6 +548,15 @@ class Trio(_Loop):
 
     def pair(self, **settings: Unpack[Settings]) -> Both:
         return nnqpy.trio.Pair(**settings)
+
+    def pub(self, **settings: Unpack[PubSettings]) -> Sender:
+        return nnqpy.trio.Pub(**settings)
+
+    def sub(self, **settings: Unpack[SubSettings]) -> Subscriber:
+        return nnqpy.trio.Sub(**settings)
+
+    def bus(self, **settings: Unpack[PubSettings]) -> Both:
+        return nnqpy.trio.Bus(**settings)
 
     @asynccontextmanager
     async def crowd(self) -> AsyncGenerator[Crowd]:

@@ -50,7 +50,7 @@ class FakePeer:
         self.begun: bytes | None = None
         self.rest: bytes | memoryview = b""
         self.stuffed = False
-        self.sent = self.received = self.bytes_sent = self.bytes_received = 0
+        self.sent = self.received = self.bytes_sent = self.bytes_received = self.missed = 0
 
         self.core: SocketCore | None = None
         self.turns: Turns | None = None

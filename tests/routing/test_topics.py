@@ -1,0 +1,72 @@
+"""Topics: a message is wanted if it begins with a prefix that was added and not discarded; looking costs the same for many."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nnqpy.routing.topics import FEW, Topics
+
+words = st.binary(max_size=4).map(lambda body: bytes(byte % 3 for byte in body))
+
+
+@given(st.lists(st.tuples(st.booleans(), words), max_size=30), st.lists(words, max_size=30))
+def test_it_is_what_a_linear_scan_finds(changes: list[tuple[bool, bytes]], bodies: list[bytes]) -> None:
+    """After any additions and removals, for any messages."""
+    topics, model = Topics(), set[bytes]()
+    for add, prefix in changes:
+        if add:
+            topics.add(prefix)
+            model.add(prefix)
+        elif prefix in model:
+            topics.discard(prefix)
+            model.remove(prefix)
+        else:
+            with pytest.raises(KeyError):
+                topics.discard(prefix)
+
+    wanted = [body for body in bodies if any(body.startswith(prefix) for prefix in model)]
+    assert topics.select(bodies) == wanted
+    assert [body for body in bodies if topics.want(body)] == wanted
+    assert (list(topics), len(topics)) == (sorted(model), len(model))
+    assert all(prefix in topics for prefix in model)
+
+
+def test_many_prefixes_are_looked_at_in_their_order() -> None:
+    """More than a few: the one that may fit stands right before the message."""
+    topics = Topics()
+    prefixes = [b"%d." % n for n in range(10 * FEW)]
+    for prefix in random.Random(1).sample(prefixes, len(prefixes)):
+        topics.add(prefix)
+
+    assert topics.select([b"7.x", b"7x", b"79.", b"80.", b""]) == [b"7.x", b"79."]
+
+
+def test_a_shorter_prefix_covers_and_uncovers() -> None:
+    """The longer ones count again when the shorter one is discarded."""
+    topics = Topics()
+    for prefix in (b"ab", b"ac", b"a", b"b", b"a"):
+        topics.add(prefix)
+    assert topics.select([b"ad", b"ab", b"c"]) == [b"ad", b"ab"]
+
+    topics.discard(b"b")
+    assert topics.select([b"ad", b"ab", b"b"]) == [b"ad", b"ab"]
+    topics.add(b"b")
+    topics.discard(b"ab")
+    topics.discard(b"a")
+
+    assert topics.select([b"ad", b"ab", b"acx", b"b"]) == [b"acx", b"b"]
+
+
+def test_nothing_is_wanted_without_a_prefix_and_everything_with_the_empty_one() -> None:
+    """Both are nng's."""
+    topics = Topics()
+    bodies = [b"", b"a"]
+    assert topics.select(bodies) == []
+
+    topics.add(b"")
+
+    assert topics.select(bodies) is bodies
