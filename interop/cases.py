@@ -46,7 +46,10 @@ PATTERNS: Final = (
     Pattern("pub", "sub", (Flow.OUT,)),
     Pattern("sub", "pub", (Flow.IN,)),
     Pattern("bus", "bus", (Flow.OUT, Flow.IN, Flow.BOTH)),
+    Pattern("pair1", "pair1", (Flow.OUT, Flow.IN, Flow.BOTH)),
 )
+SPEAKS_NOT: Final = {("nanocat", "pair1")}
+"""What a peer has not got."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,4 +99,5 @@ CASES: Final = [
     Case(peer, pattern.ours, flow, pattern.theirs, we, transport, _sizes(peer, pattern, flow))
     for peer, pattern, we, transport in product(get_args(Kind), PATTERNS, SIDES, get_args(Transport))
     for flow in pattern.flows
+    if (peer, pattern.ours) not in SPEAKS_NOT
 ]

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, TypedDict
 
-from nnqpy import Bus, Pair, Pub, Pull, Push, Sub
+from nnqpy import Bus, Pair, Pair1, Pub, Pull, Push, Sub
 
 if TYPE_CHECKING:
     from interop.witness import Witness
 
-Sends = Push | Pair | Pub | Bus
-Receives = Pull | Pair | Sub | Bus
+Sends = Push | Pair | Pair1 | Pub | Bus
+Receives = Pull | Pair | Pair1 | Sub | Bus
 
-SENDERS: Final[dict[str, type[Sends]]] = {"push": Push, "pair": Pair, "pub": Pub, "bus": Bus}
-RECEIVERS: Final[dict[str, type[Pull | Pair | Bus]]] = {"pull": Pull, "pair": Pair, "bus": Bus}
+SENDERS: Final[dict[str, type[Sends]]] = {"push": Push, "pair": Pair, "pair1": Pair1, "pub": Pub, "bus": Bus}
+RECEIVERS: Final[dict[str, type[Pull | Pair | Pair1 | Bus]]] = {
+    "pull": Pull,
+    "pair": Pair,
+    "pair1": Pair1,
+    "bus": Bus,
+}
 
 
 class Brisk(TypedDict):

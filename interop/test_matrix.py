@@ -10,7 +10,7 @@ from interop.cases import CASES, SPREADS, Flow
 from interop.ours import receiver, sender
 from interop.peers.pynng_peer import PynngPeer
 from interop.witness import PATIENCE, Witness
-from nnqpy import Bus, Pair
+from nnqpy import Bus, Pair, Pair1
 from nnqpy.events import PeerRemoved
 
 if TYPE_CHECKING:
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from interop.ours import Receives, Sends
     from interop.peers.peer import NngPeer
     from interop.spots import Spots
+
+
+ECHOES: dict[str, type[Bus | Pair | Pair1]] = {"bus": Bus, "pair": Pair, "pair1": Pair1}
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if case.flow is Flow.OUT], ids=str)
@@ -51,7 +54,7 @@ def test_we_get_what_a_peer_sends(case: Case, spots: Spots, peers: Peers) -> Non
 def test_we_answer_a_peer(case: Case, spots: Spots, peers: Peers) -> None:
     """What the peer sends goes back to it on the same connection."""
     witness = Witness()
-    kind = Bus if case.ours == "bus" else Pair
+    kind = ECHOES[case.ours]
     with kind(on_event=witness, reconnect_min=0.02, reconnect_max=0.1) as ours:
         peer = meet(case, ours, spots, peers, speaks=True)
 
@@ -66,7 +69,7 @@ def test_the_table_has_every_peer_on_either_side_of_every_transport() -> None:
     """A row that is lost from the table is a promise that is lost: count them."""
     ids = {str(case) for case in CASES}
 
-    assert len(ids) == len(CASES) == 3 * 10 * 2 * 2
+    assert len(ids) == len(CASES) == 3 * 10 * 2 * 2 + 2 * 3 * 2 * 2
     assert {
         "pynng-push-to-pull-we-bind-tcp",
         "nngcat-pull-from-push-we-connect-ipc",

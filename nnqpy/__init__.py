@@ -15,7 +15,7 @@ from nnqpy.errors import (
     WouldBlock,
 )
 from nnqpy.events import DrainReport, Event, PeerInfo, Stats
-from nnqpy.sync import Bus, Events, Pair, Pub, Pull, Push, Sub
+from nnqpy.sync import Bus, Events, Pair, Pair1, Pub, Pull, Push, Sub
 
 __version__ = "0.1.0"
 
@@ -29,6 +29,7 @@ __all__ = [
     "ForkedError",
     "NnqError",
     "Pair",
+    "Pair1",
     "PeerInfo",
     "ProtocolError",
     "Pub",

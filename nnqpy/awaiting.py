@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal, Self, overload
 from nnqpy.base import MANY, BaseSocket, begin_close, hopeless, linger_of, parts, shut
 from nnqpy.errors import Closed, ForkedError, TimedOut
 from nnqpy.events import SocketClosed
+from nnqpy.kinds import headed
 from nnqpy.message import frozen
 from nnqpy.options import check_seconds
 from nnqpy.waiting import Spinner
@@ -416,6 +417,22 @@ class TaskSending(TaskSocket):
             queued = self._core.stats().queued
             raise TimedOut(f"{queued} messages are still queued", timeout=timeout or 0.0, reason="not_flushed")
         turns.check_open()
+
+
+class TaskHeaded(TaskSending):
+    """The sending half of a Pair1."""
+
+    async def send(self, body: Body, *, timeout: float | None = None) -> None:
+        """Queue one message, as every `send`; the header is put in front of it."""
+        await super().send(headed(body), timeout=timeout)
+
+    def send_nowait(self, body: Body) -> None:
+        """Queue one message if there is room, as every `send_nowait`."""
+        super().send_nowait(headed(body))
+
+    async def send_many(self, bodies: Iterable[Body], *, timeout: float | None = None) -> int:
+        """Queue many messages, as every `send_many`."""
+        return await super().send_many(map(headed, bodies), timeout=timeout)
 
 
 class TaskReceiving(TaskSocket):

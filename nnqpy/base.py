@@ -203,6 +203,7 @@ class Special(TypedDict, total=False):
     """The options of one pattern, which its class names."""
 
     on_full: OnFull | None
+    max_ttl: int
 
 
 class Common(TypedDict, total=False):

@@ -58,7 +58,7 @@ class Stats:
         peers: peers attached.
         bytes_delivered: body bytes of `delivered`.
         bytes_received: body bytes of `received`.
-        replaced: received messages whose place in the inbox a newer one took (``keep="latest"``).
+        discarded: received messages that nobody gets, by reason.
     """
 
     accepted: int
@@ -70,7 +70,7 @@ class Stats:
     peers: int
     bytes_delivered: int
     bytes_received: int
-    replaced: int = 0
+    discarded: Mapping[str, int] = field(default_factory=dict[str, int])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

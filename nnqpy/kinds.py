@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from nnqpy.base import BaseSocket
 from nnqpy.message import frozen
 from nnqpy.patterns.bus import BusCore
+from nnqpy.patterns.pair1 import FIRST_HOP, Pair1Core
 from nnqpy.patterns.pubsub import LatestSubCore, PubCore, SubCore
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from nnqpy.base import Common
+    from nnqpy.message import Body
     from nnqpy.options import OnFull, Options
 
 KEEP: Final = ("all", "latest")
@@ -50,6 +52,27 @@ class BusKind(BaseSocket):
             common: as `BaseSocket`; `send_hwm` is per peer.
         """
         super().__init__(on_full=on_full, **common)
+
+
+class Pair1Kind(BaseSocket):
+    """A Pair1, less the face."""
+
+    _pattern = Pair1Core
+    _specials = frozenset({"max_ttl"})
+
+    def __init__(self, *, max_ttl: int = 8, **common: Unpack[Common]) -> None:
+        """Make a socket; `common` is what every socket takes.
+
+        Args:
+            max_ttl: steps that a message may have made, 1 to 15; one that has made more is dropped.
+            common: as `BaseSocket`.
+        """
+        super().__init__(max_ttl=max_ttl, **common)
+
+
+def headed(body: Body) -> bytes:
+    """Return a Pair1's message with its header: one step."""
+    return FIRST_HOP + frozen(body)
 
 
 class SubKind(BaseSocket):

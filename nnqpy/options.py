@@ -29,6 +29,7 @@ class Options:
         ipc_mode: permission bits of an ipc socket file, set before anybody can connect.
         on_full: what becomes of a message for a peer whose queue is full, where each peer has one (Pub, Bus):
             ``"drop_oldest"``, ``"drop_newest"`` or ``"block"``. None: as the pattern has it.
+        max_ttl: steps that a message may have made, 1 to 15 (Pair1).
     """
 
     send_hwm: int = 1000
@@ -43,12 +44,14 @@ class Options:
     tcp_keepalive: bool = True
     ipc_mode: int = 0o600
     on_full: OnFull | None = None
+    max_ttl: int = 8
 
     def __post_init__(self) -> None:
         for name, what in (
             ("send_hwm", "a number of messages (int)"),
             ("recv_hwm", "a number of messages (int)"),
             ("ipc_mode", "permission bits (int), as 0o600"),
+            ("max_ttl", "a number of steps (int)"),
         ):
             number = getattr(self, name)
             if not isinstance(number, int) or isinstance(number, bool):
@@ -73,6 +76,8 @@ class Options:
             raise ValueError(
                 f"reconnect_max ({self.reconnect_max} s) is less than reconnect_min ({self.reconnect_min} s)"
             )
+        if not 1 <= self.max_ttl <= 15:
+            raise ValueError(f"max_ttl is from 1 to 15 steps, not {self.max_ttl}")
         if self.on_full is not None and self.on_full not in get_args(OnFull):
             raise ValueError(f"on_full is one of {', '.join(get_args(OnFull))}, not {self.on_full!r}")
         if not 0 <= self.ipc_mode <= 0o777:

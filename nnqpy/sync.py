@@ -15,7 +15,7 @@ from weakref import WeakSet
 from nnqpy.base import MANY, BaseSocket, close_blocking, linger_of, parts
 from nnqpy.errors import Closed, ForkedError, TimedOut
 from nnqpy.events import SocketClosed
-from nnqpy.kinds import BusKind, PubKind, SubKind
+from nnqpy.kinds import BusKind, Pair1Kind, PubKind, SubKind, headed
 from nnqpy.message import frozen
 from nnqpy.options import check_seconds
 from nnqpy.patterns.pair import PairCore
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from nnqpy.message import Body
     from nnqpy.turns import Turns
 
-__all__ = ["Bus", "Events", "Pair", "Pub", "Pull", "Push", "Socket", "Sub"]
+__all__ = ["Bus", "Events", "Pair", "Pair1", "Pub", "Pull", "Push", "Socket", "Sub"]
 
 
 class _Unwritten(threading.local):
@@ -383,6 +383,22 @@ class Pair(Sending, Receiving):
     """Talks to exactly one other Pair: the first that comes, until it leaves."""
 
     _pattern = PairCore
+
+
+class Pair1(Pair1Kind, Sending, Receiving):
+    """A Pair of version 1, whose messages count the steps they made; it talks to exactly one other Pair1."""
+
+    def send(self, body: Body, *, timeout: float | None = None) -> None:
+        """Queue one message, as every `send`; the header is put in front of it."""
+        super().send(headed(body), timeout=timeout)
+
+    def send_nowait(self, body: Body) -> None:
+        """Queue one message if there is room, as every `send_nowait`."""
+        super().send_nowait(headed(body))
+
+    def send_many(self, bodies: Iterable[Body], *, timeout: float | None = None) -> int:
+        """Queue many messages, as every `send_many`."""
+        return super().send_many(map(headed, bodies), timeout=timeout)
 
 
 class Pub(PubKind, Sending):

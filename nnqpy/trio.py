@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import trio
 
 from nnqpy.awaiting import TaskEvents as Events
-from nnqpy.awaiting import TaskReceiving, TaskSending, TaskSocket
-from nnqpy.kinds import BusKind, PubKind, SubKind
+from nnqpy.awaiting import TaskHeaded, TaskReceiving, TaskSending, TaskSocket
+from nnqpy.kinds import BusKind, Pair1Kind, PubKind, SubKind
 from nnqpy.patterns.pair import PairCore
 from nnqpy.patterns.pipeline import PullCore, PushCore
 from nnqpy.turns import leave
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from nnqpy.message import Body
     from nnqpy.turns import Turn, Waiter
 
-__all__ = ["Bus", "Events", "Pair", "Pub", "Pull", "Push", "Socket", "Sub"]
+__all__ = ["Bus", "Events", "Pair", "Pair1", "Pub", "Pull", "Push", "Socket", "Sub"]
 
 
 def _token() -> TrioToken | None:
@@ -204,6 +204,10 @@ class Pair(_Sending, _Receiving):
     """Talks to exactly one other Pair: the first that comes, until it leaves."""
 
     _pattern = PairCore
+
+
+class Pair1(Pair1Kind, TaskHeaded, _Sending, _Receiving):
+    """A Pair of version 1, whose messages count the steps they made; it talks to exactly one other Pair1."""
 
 
 class Pub(PubKind, _Sending):

@@ -16,7 +16,7 @@ def main() -> None:
             pass
 
         print("the display shows", display.recv(timeout=10).decode())
-        print("and has skipped", display.stats().replaced, "older values")
+        print("and has skipped", display.stats().discarded["replaced"], "older values")
 
 
 if __name__ == "__main__":

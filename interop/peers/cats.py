@@ -86,7 +86,14 @@ class Nngcat(Cat):
     def _words(self, protocol: str, side: Side, url: str) -> list[str]:
         where = "--listen" if side == "bind" else "--dial"
         # Dial again and again, as the others do. (Its --verbose is no sign of life: not flushed before a message is.)
-        return ["nngcat", f"--{protocol}0", where, url, "--async", *_habits(protocol)]
+        return [
+            "nngcat",
+            f"--{protocol}" if protocol == "pair1" else f"--{protocol}0",
+            where,
+            url,
+            "--async",
+            *_habits(protocol),
+        ]
 
     def send_copies(self, body: bytes, count: int) -> None:
         """Have it send `body` that many times, back to back, and then end by itself."""

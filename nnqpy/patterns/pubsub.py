@@ -50,5 +50,5 @@ class LatestSubCore(SubCore):
     def deliver(self, peer: Peer, bodies: list[bytes]) -> Iterable[bytes]:
         """Take what was subscribed to, and count what has to go for it."""
         wanted = self.topics.select(bodies)
-        self.replaced += max(0, len(self.inbox) + len(wanted) - self.options.recv_hwm)
+        self.discard("replaced", max(0, len(self.inbox) + len(wanted) - self.options.recv_hwm))
         return wanted

@@ -183,7 +183,7 @@ class SocketCore:
         self.inbox: deque[bytes] = deque()
         self.headroom = options.recv_hwm
         """Messages that the inbox is filled up to."""
-        self.replaced = 0
+        self.discarded: Counter[str] = Counter()
         self.staged: Iterator[bytes] = iter(())
         self.received = 0
         self.bytes_received = 0
@@ -410,6 +410,11 @@ class SocketCore:
         """Pattern hook, in-turn held: which of a peer's messages go to the inbox, and in what form."""
         return bodies
 
+    def discard(self, why: str, number: int) -> None:
+        """Count received messages that nobody gets; in-turn held."""
+        if number:
+            self.discarded[why] += number
+
     # --- snapshots -----------------------------------------------------------------------------------------
 
     @property
@@ -433,7 +438,7 @@ class SocketCore:
                 peers=len(self.peers),
                 bytes_delivered=self.bytes_delivered,
                 bytes_received=self.bytes_received,
-                replaced=self.replaced,
+                discarded=dict(self.discarded),
             )
 
 
