@@ -231,3 +231,13 @@ def test_with_a_tiny_byte_mark_every_message_is_weighed() -> None:
 
     assert (core.big, core.big_bytes) == (1, 3)
     assert (core.has_room(2), core.has_room(3)) == (True, False)
+
+
+def test_what_nobody_gets_of_the_received_is_counted_by_reason() -> None:
+    """A pattern says how many and why; nothing is no reason."""
+    core = Receiver(Options())
+    core.discard("ttl_exceeded", 2)
+    core.discard("ttl_exceeded", 1)
+    core.discard("replaced", 0)
+
+    assert core.stats().discarded == {"ttl_exceeded": 3}
