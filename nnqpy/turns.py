@@ -358,7 +358,8 @@ class Turns:
         """Write what waits, now, if nobody else is at it."""
         out = self.out
         if not out.take():
-            self._promise(self.core.look)
+            # Another thread writes, and takes along what is appended meanwhile: look again after a batch more.
+            self._promise(max(self.core.look, 0) + BATCH)
             return
         try:
             self.pump()

@@ -1304,3 +1304,13 @@ def test_what_arrives_together_is_read_together() -> None:
     home.turns.write()
 
     assert unwire(TCP, line.drain()) == bodies
+
+
+def test_who_finds_another_writing_looks_again_after_a_batch() -> None:
+    """The writer takes along what is appended meanwhile: two senders do not look at each other for each message."""
+    home = Socket(PushCore, send_hwm=1000)
+    home.core.outbox.extend([b"x"] * 10)
+    with held(home.turns.out):
+        home.turns.write()
+
+        assert (home.core.look, home.turns.promised, home.calls) == (BATCH, True, 1)
