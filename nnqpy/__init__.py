@@ -12,6 +12,7 @@ from nnqpy.errors import (
     Reason,
     StateError,
     TimedOut,
+    UnsupportedOperation,
     WouldBlock,
 )
 from nnqpy.events import DrainReport, Event, PeerInfo, Stats
@@ -40,6 +41,7 @@ __all__ = [
     "Stats",
     "Sub",
     "TimedOut",
+    "UnsupportedOperation",
     "WouldBlock",
     "__version__",
 ]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, ClassVar, Self, TypedDict, TypeVar
 
 from nnqpy import reactor
 from nnqpy.endpoint import dial, listen
-from nnqpy.errors import WouldBlock
+from nnqpy.errors import UnsupportedOperation, WouldBlock
 from nnqpy.events import DrainReport, EventsLost, SocketClosed
 from nnqpy.message import frozen, frozen_all
 from nnqpy.options import MIB, Options, check_seconds
@@ -197,6 +197,10 @@ NEVER = object()
 """Equal to no message: the sentinel of the iterators that pop."""
 
 _alive: weakref.WeakSet[Ends] = weakref.WeakSet()
+
+
+_SENDING = {"send", "send_nowait", "send_many", "flush"}
+_RECEIVING = {"recv", "recv_nowait", "recv_many"}
 
 
 class Special(TypedDict, total=False):
@@ -463,6 +467,14 @@ class BaseSocket:
         warnings.warn(f"unclosed {self!r}: {queued} messages were queued", ResourceWarning, stacklevel=2, source=self)
         if reactor.running():
             reactor.janitor().call(lambda: close_at_once(ends))
+
+    if not TYPE_CHECKING:  # for the type checker what is not there is not there
+
+        def __getattr__(self, name: str) -> object:
+            verb = "send" if name in _SENDING else "receive" if name in _RECEIVING else ""
+            if not verb:
+                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
+            raise UnsupportedOperation(f"a {type(self).__name__} does not {verb}: it has no {name}")
 
     def __copy__(self) -> Self:
         raise TypeError("a socket cannot be copied")

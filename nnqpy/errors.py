@@ -84,6 +84,10 @@ class StateError(NnqError, RuntimeError):
     """The call is not possible in the socket's present state; the text says what to do first."""
 
 
+class UnsupportedOperation(NnqError, AttributeError):
+    """The pattern has no such operation: a Push does not receive. A type checker says so before."""
+
+
 class Closed(NnqError):
     """The socket is closed, or was closed by somebody else during the call."""
 

@@ -19,6 +19,7 @@ from nnqpy.errors import (
     Reason,
     StateError,
     TimedOut,
+    UnsupportedOperation,
     WouldBlock,
 )
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 EVERY: list[NnqError] = [
     AddressError("the URL"),
     StateError("not now"),
+    UnsupportedOperation("not now"),
     Closed("it is closed"),
     ForkedError("it is the parent's"),
     TimedOut("too late", timeout=1.5, reason="no_peer", sent=3),

@@ -8,11 +8,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from nnqpy import Closed, TimedOut, WouldBlock
+import nnqpy
+import nnqpy.asyncio
+import nnqpy.trio
+from nnqpy import Closed, TimedOut, UnsupportedOperation, WouldBlock
+from nnqpy.base import close_at_once
 from tests.contract.kit import PATIENCE, on_every_face, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from types import ModuleType
 
     from nnqpy.message import Body
     from tests.contract.kit import Face
@@ -266,3 +271,22 @@ async def test_nowait_is_a_blocking_io_error(face: Face) -> None:
         assert isinstance(late.value, TimedOut)
         assert late.value.reason == "no_message"
         assert pair.stats().queued == 1
+
+
+@pytest.mark.parametrize("face", [nnqpy, nnqpy.asyncio, nnqpy.trio], ids=["blocking", "asyncio", "trio"])
+def test_what_a_pattern_cannot_do_is_not_there(face: ModuleType) -> None:
+    """The error says so; `hasattr` and a type checker see nothing, and other names are as absent as ever."""
+    for kind, verb, absent in [
+        ("Push", "receive", ["recv", "recv_nowait", "recv_many"]),
+        ("Pub", "receive", ["recv", "recv_nowait", "recv_many"]),
+        ("Pull", "send", ["send", "send_nowait", "send_many", "flush"]),
+        ("Sub", "send", ["send", "send_nowait", "send_many", "flush"]),
+    ]:
+        socket = getattr(face, kind)()
+        for name in absent:
+            assert not hasattr(socket, name)
+            with pytest.raises(UnsupportedOperation, match=f"a {kind} does not {verb}: it has no {name}"):
+                getattr(socket, name)
+        with pytest.raises(AttributeError, match=f"'{kind}' object has no attribute 'nonsense'"):
+            getattr(socket, "nonsense")  # noqa: B009  # a type checker would see through the other way
+        close_at_once(socket._ends)
