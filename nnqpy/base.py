@@ -91,6 +91,8 @@ class Ends:
 
         self.closing: Closing | None = None
         self.report: DrainReport | None = None
+        self.warned = False
+        """It was said already that nobody has closed the socket."""
         self.closers: deque[Waiter] = deque()
         """Those who wait for somebody else's close to end."""
         self.beginning = threading.RLock()
@@ -465,6 +467,7 @@ class BaseSocket:
             if got:
                 core.lock.release()
         warnings.warn(f"unclosed {self!r}: {queued} messages were queued", ResourceWarning, stacklevel=2, source=self)
+        ends.warned = True
         if reactor.running():
             reactor.janitor().call(lambda: close_at_once(ends))
 
@@ -605,6 +608,8 @@ def _at_exit() -> None:
     try:
         for ends in _close_all():
             report = _drain(ends)
+            if ends.warned:
+                continue  # collected, and the janitor has not come to it
             warnings.warn(
                 f"unclosed {ends.turns.core.proto.label} socket at exit: {report.flushed} queued messages were still "
                 f"sent, {report.abandoned} abandoned",

@@ -84,7 +84,7 @@ def test_what_is_queued_at_exit_is_still_sent() -> None:
 
 
 @pytest.mark.parametrize("flags", [("-X", "dev"), ("-W", "always::ResourceWarning")], ids=["dev", "always"])
-@pytest.mark.parametrize("way", ["forgotten", "queued for nobody"])
+@pytest.mark.parametrize("way", ["forgotten", "forgotten in a hurry", "queued for nobody"])
 def test_a_forgotten_socket_is_told_of_with_its_messages(way: str, flags: tuple[str, ...]) -> None:
     """One ResourceWarning, with the number of messages that went with it: when collected, or at exit."""
     code, complaints, _ = leave(way, flags=flags)

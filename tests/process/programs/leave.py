@@ -8,6 +8,7 @@ import atexit
 import gc
 import sys
 import threading
+from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -37,7 +38,7 @@ if __name__ == "__main__":
 
 import nnqpy  # noqa: E402  # see last_words
 import nnqpy.asyncio  # noqa: E402
-from nnqpy import Pull, Push  # noqa: E402
+from nnqpy import Pull, Push, reactor  # noqa: E402
 
 
 def until(claim: Callable[[], object]) -> None:
@@ -121,6 +122,17 @@ def ten_queued_for_nobody() -> None:
 def forgotten() -> None:
     push = Push(connect="inproc://nobody", linger=LINGER)
     push.send_many([b"1", b"2", b"3"])
+    del push
+    gc.collect()
+    leaving()
+
+
+def forgotten_in_a_hurry() -> None:
+    """The janitor has had no time to close it when the interpreter goes down."""
+    push = Push(connect="inproc://nobody", linger=LINGER)
+    push.send_many([b"1", b"2", b"3"])
+    busy = threading.Event()
+    reactor.janitor().call(partial(busy.wait, 0.3))
     del push
     gc.collect()
     leaving()
@@ -291,6 +303,7 @@ WAYS: dict[str, Callable[[], object]] = {
     "queued with no end": queued_with_no_end,
     "ten queued for nobody": ten_queued_for_nobody,
     "forgotten": forgotten,
+    "forgotten in a hurry": forgotten_in_a_hurry,
     "deliver": deliver,
     "daemon that receives": daemon_that_receives,
     "daemon that iterates": daemon_that_iterates,
