@@ -277,8 +277,7 @@ class TaskSocket(BaseSocket):
                 turns.pump()
             finally:
                 turns.out.lock.release()
-                if turns.out.line:
-                    turns.out.wake()
+                turns.out.wake()
 
     def _do_in(self) -> None:
         turns = self._turns
@@ -288,8 +287,7 @@ class TaskSocket(BaseSocket):
                 turns.fill()
             finally:
                 into.lock.release()
-                if into.line:
-                    into.wake()
+                into.wake()
         into.wake(len(turns.core.inbox))
 
     def _flush(self) -> None:
@@ -485,7 +483,7 @@ class TaskReceiving(TaskSocket):
                     self._spinner.spin()
             finally:
                 into.lock.release()
-                if inbox and into.line:
+                if inbox:
                     into.wake()
             if inbox:
                 self._greed += 1

@@ -406,8 +406,7 @@ class BaseSocket:
                     turns.fill()
                 finally:
                     into.lock.release()
-                    if into.line:
-                        into.wake()
+                    into.wake()
         try:
             return self._pop()
         except IndexError:

@@ -11,6 +11,9 @@ to have room. Never none of the three. Two rules keep that true:
   and reads `look` after; who ends a promise sets `look` to 0 first and reads the outbox after. So one of the
   two sees the other, and at `look` 0 every sender sees to its message itself.
 * Who leaves the out-turn with messages in the outbox makes or keeps a promise.
+
+A loop within a `try` is a ``while True`` with a `break`, or ends in an unconditional jump: a signal handler that raises
+at a condition's backward jump would pass the `finally` by (``tests/test_loops.py``).
 """
 
 from __future__ import annotations
@@ -151,15 +154,10 @@ class Turn:
                 self.lock.release()
             raise
 
-    def give(self) -> None:
-        """Give the turn back and let the next in line look, where no signal handler can come in between."""
-        self.lock.release()
-        if self.line:
-            self.wake()
-
     def wake(self, number: int = 1) -> None:
         """Wake the first `number` in line."""
-        wake(self.line, number)
+        if self.line:
+            wake(self.line, number)
 
     def alert(self) -> None:
         """Make whoever waits in the poller look again."""
@@ -365,8 +363,7 @@ class Turns:
             self.pump()
         finally:
             out.lock.release()
-            if out.line:
-                out.wake()
+            out.wake()
 
     def pump(self) -> None:
         """Out-turn held: write as much as the peers take, and say when to look again."""
@@ -397,7 +394,11 @@ class Turns:
                 ready.popleft()
                 timeout = 0
             for fd, _ in out.poller.poll(timeout, MOST):
-                self._heard(fd)
+                peer = self._by_fd.get(fd)
+                if peer is not None:
+                    self._roomy(peer)
+                    continue
+                self._hush(fd)
         except BaseException:
             self._missed = True
             raise
@@ -412,11 +413,8 @@ class Turns:
                 self.out.poller.add(peer.fd, WRITABLE_ONCE)
         self._missed = False
 
-    def _heard(self, fd: int) -> None:
-        peer = self._by_fd.get(fd)
-        if peer is not None:
-            self._roomy(peer)
-        elif fd == self.out.bell.fileno():
+    def _hush(self, fd: int) -> None:
+        if fd == self.out.bell.fileno():
             self.out.bell.silence()
 
     def _roomy(self, peer: Peer) -> None:
@@ -487,8 +485,7 @@ class Turns:
                 verdict = self._write_out()
             finally:
                 out.lock.release()
-                if out.line:
-                    out.wake()
+                out.wake()
             if verdict is Verdict.CLEAN or verdict is Verdict.WAITING:
                 return
         self._janitor(self)
@@ -513,8 +510,7 @@ class Turns:
                     self.bury_in()
                 finally:
                     into.lock.release()
-                    if into.line:
-                        into.wake()
+                    into.wake()
             else:
                 into.alert()
                 verdict = Verdict.BUSY
@@ -531,8 +527,7 @@ class Turns:
             return kept
         finally:
             out.lock.release()
-            if out.line:
-                out.wake()
+            out.wake()
 
     def _write_out(self) -> Verdict:
         """Out-turn held: write what the peers take, and end the promise if that was everything."""
@@ -676,8 +671,7 @@ class Turns:
                 self.ready_in.append(peer)
         finally:
             into.lock.release()
-            if into.line:
-                into.wake()
+            into.wake()
         self.delivered()
         return True
 
@@ -696,8 +690,7 @@ class Turns:
                     break
         finally:
             into.lock.release()
-            if into.line:
-                into.wake()
+            into.wake()
         self.delivered()
         return rounds <= SHARE
 
@@ -735,8 +728,7 @@ class Turns:
                     into.bell.ring()
             finally:
                 into.lock.release()
-                if into.line:
-                    into.wake()
+                into.wake()
 
     # --- closing -------------------------------------------------------------------------------------------
 
@@ -778,8 +770,7 @@ class Turns:
         finally:
             for turn in mine:
                 turn.lock.release()
-                if turn.line:
-                    turn.wake()
+                turn.wake()
         unread = len(core.inbox)
         core.inbox.clear()
         return sum(core.dropped.values()) - dropped, unread

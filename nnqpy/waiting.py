@@ -134,8 +134,7 @@ def _wait_out(turns: Turns, ready: Callable[[], bool], deadline: float | None) -
                         out.parked = False
             finally:
                 out.lock.release()
-                if out.line:
-                    out.wake()
+                out.wake()
         elif ready():
             return True
         if deadline is not None and monotonic() >= deadline:
@@ -228,10 +227,7 @@ class Reader:
                             break
             finally:
                 into.lock.release()
-                if into.line:
-                    into.wake()
-                if into.line and inbox:
-                    into.wake(len(inbox) - 1)
+                into.wake(len(inbox) or 1)
             return True
         if deadline is not None and monotonic() >= deadline:
             return bool(inbox)

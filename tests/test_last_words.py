@@ -20,7 +20,7 @@ def test_a_write_that_finds_the_peer_gone_loses_nothing_that_it_had_sent() -> No
         peer.close()  # with our greeting unread: a reset
         pair.send(b"into the void")
         pair.send(b"again")
-        into.give()
+        into.lock.release()
 
         assert pair.recv(timeout=10) == b"last"
         assert pair.recv(timeout=10) == b"words"

@@ -150,17 +150,16 @@ def test_a_turn_has_one_holder() -> None:
 
     assert turn.take()
     assert not turn.take()
-    turn.give()
+    turn.lock.release()
     assert turn.take()
 
 
-def test_giving_a_turn_back_wakes_the_first_in_line() -> None:
-    """One, not all: the others would find it taken again."""
+def test_waking_is_for_the_first_in_line() -> None:
+    """One, not all: of those who wait for a turn the others would find it taken again."""
     turn, line = Turn(), [Sleeper(), Sleeper()]
     turn.line.extend(line)
 
-    turn.take()
-    turn.give()
+    turn.wake()
 
     assert [one.times for one in line] == [1, 0]
 
@@ -717,7 +716,7 @@ def test_a_loop_leaves_its_messages_to_who_writes_already(worlds: Callable[..., 
     world.turns.out.take()
     world.turns.keep()
     told = world.janitor.told
-    world.turns.out.give()
+    world.turns.out.lock.release()
     world.janitor.keep()
 
     assert (told, world.arrived) == (True, [b"x"])
@@ -766,7 +765,7 @@ def test_the_janitor_comes_again_while_a_turn_is_held(turn: str) -> None:
     verdict = home.turns.tend()
 
     assert (verdict, held.bell.rung, line.buried) == (Verdict.BUSY, True, [])
-    held.give()
+    held.lock.release()
     assert home.turns.tend() is Verdict.CLEAN
     assert line.buried == [line._near]
 
@@ -780,7 +779,7 @@ def test_the_janitor_reads_those_that_hung_up() -> None:
 
     home.turns.into.take()
     busy = home.turns.tend()
-    home.turns.into.give()
+    home.turns.into.lock.release()
 
     assert busy is Verdict.BUSY
     assert home.turns.tend() is Verdict.CLEAN
