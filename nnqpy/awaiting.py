@@ -361,7 +361,7 @@ class TaskSending(TaskSocket):
             self._placed = 0
             await self._breathe()  # before it is queued: cancelled here, it has not been sent
         while not self._turns.place(body):
-            if not await self._wait_out(partial(self._room_for, len(body)), deadline):
+            if not await self._wait_out(partial(self._room_for, body), deadline):
                 raise TimedOut(self._full_text(), timeout=timeout or 0.0, reason=self._full())
 
     def send_nowait(self, body: Body) -> None:
@@ -398,7 +398,7 @@ class TaskSending(TaskSocket):
                 del part[:taken]
                 if not part:
                     break
-                if not await self._wait_out(partial(self._room_for, len(part[0])), deadline):
+                if not await self._wait_out(partial(self._room_for, part[0]), deadline):
                     raise TimedOut(self._full_text(), timeout=timeout or 0.0, reason=self._full(), sent=sent)
         return sent
 

@@ -368,9 +368,9 @@ class BaseSocket:
 
     # --- for the faces -------------------------------------------------------------------------------------
 
-    def _room_for(self, size: int) -> bool:
-        """Whether a body of `size` bytes has room, or it is no use to wait for that: the socket is closed."""
-        return self._core.look < 0 or self._core.has_room(size)
+    def _room_for(self, body: bytes) -> bool:
+        """Whether a message has room, or it is no use to wait for that: the socket is closed."""
+        return self._core.look < 0 or self._core.has_room(body)
 
     def _full(self) -> str:
         """Say why there is no room: ``no_peer`` or ``queue_full``."""

@@ -227,7 +227,7 @@ class Sending(Socket):
         deadline = _deadline(timeout)
         turns = self._turns
         while not turns.place(body):
-            if not wait_out(turns, partial(self._room_for, len(body)), deadline):
+            if not wait_out(turns, partial(self._room_for, body), deadline):
                 raise TimedOut(self._full_text(), timeout=timeout or 0.0, reason=self._full())
 
     def send_nowait(self, body: Body) -> None:
@@ -259,7 +259,7 @@ class Sending(Socket):
                 taken = turns.place_many(part)
                 sent += taken
                 del part[:taken]
-                if part and not wait_out(turns, partial(self._room_for, len(part[0])), deadline):
+                if part and not wait_out(turns, partial(self._room_for, part[0]), deadline):
                     raise TimedOut(self._full_text(), timeout=timeout or 0.0, reason=self._full(), sent=sent)
         turns.check_open()
         return sent

@@ -311,7 +311,7 @@ class Turns:
         core = self.core
         size = len(body)
         with core.lock:
-            if self.state is not State.OPEN or not core.has_room(size):
+            if self.state is not State.OPEN or not core.has_room(body):
                 placed = False
             else:
                 placed = True
@@ -340,7 +340,7 @@ class Turns:
                     core.outbox.extend(bodies if placed == len(bodies) else bodies[:placed])
                 else:
                     for body in bodies:
-                        if not core.has_room(len(body)):
+                        if not core.has_room(body):
                             break
                         if len(body) > core.small:
                             core.weigh(len(body))
@@ -771,7 +771,7 @@ class Turns:
             for turn in mine:
                 turn.lock.release()
                 turn.wake()
-        unread = len(core.inbox)
+        unread = core.unread
         core.inbox.clear()
         return sum(core.dropped.values()) - dropped, unread
 

@@ -173,6 +173,8 @@ class SocketCore:
         self.bytes_delivered = 0
         self.dropped: Counter[str] = Counter()
         self.unsent: Iterator[bytes] = iter(())
+        self._steady = True
+        """No pump was broken off."""
         self.cut_frames: dict[int, Peer] = {}
         """The peers that are in the middle of a frame, by id."""
         self.remains: list[bytes] = []
@@ -180,11 +182,12 @@ class SocketCore:
         self.over = False
         """The socket is closed, and what was queued is counted as dropped."""
 
-        self.inbox: deque[bytes] = deque()
+        self.inbox: deque[Any] = deque()
+        """Bodies, or what `deliver` made of them."""
         self.headroom = options.recv_hwm
         """Messages that the inbox is filled up to."""
         self.discarded: Counter[str] = Counter()
-        self.staged: Iterator[bytes] = iter(())
+        self.staged: Iterator[Any] = iter(())
         self.received = 0
         self.bytes_received = 0
 
@@ -261,8 +264,19 @@ class SocketCore:
 
     def pump(self) -> None:
         """Out-turn held: hand the outbox to the peers until it is empty or none has room."""
+        steady, self._steady = self._steady, False
+        self.settle()
         self.resume()
         self._recover()
+        if not steady:
+            self._weigh_all()
+        self._hand_on()
+        if not self.outbox and self.big:
+            self._weigh_all()
+        self._steady = True
+
+    def _hand_on(self) -> None:
+        """Mixin hook, out-turn held: give the peers what they take."""
 
     def _recover(self) -> None:
         """Let go of dead peers, and take back what they were in the middle of: none can have received it whole."""
@@ -273,7 +287,7 @@ class SocketCore:
                 if body is None:
                     pass
                 elif peer.rest_went():
-                    self._book_begun(peer, len(body))
+                    self._book_begun(peer, body)
                 elif self.rescues and (self.peers or self.replaceable):
                     back = [body]
                     unsent = reversed(back)
@@ -291,8 +305,10 @@ class SocketCore:
             peer.release_out()
             self.lost_out.popleft()
 
-    def _book_begun(self, peer: Peer, size: int) -> None:
+    def _book_begun(self, peer: Peer, body: bytes) -> None:
         """Count the frame that a peer was in the middle of as delivered; lock held."""
+        self._went(peer, [body], 1)
+        size = len(body)
         sent, bytes_sent = peer.sent + 1, peer.bytes_sent + size
         delivered, bytes_delivered = self.delivered + 1, self.bytes_delivered + size
         # A commit: stores only, no call.
@@ -300,6 +316,9 @@ class SocketCore:
         del self.cut_frames[peer.id]
         peer.sent, peer.bytes_sent = sent, bytes_sent
         self.delivered, self.bytes_delivered = delivered, bytes_delivered
+
+    def _went(self, peer: Peer, bodies: Sequence[bytes], whole: int) -> None:
+        """Pattern hook, out-turn and lock held: a peer has the first `whole` of these. It may be told twice."""
 
     def _put_back(self, back: list[bytes]) -> None:
         """Return messages that did not go to the head of the outbox, in their order; lock held."""
@@ -337,7 +356,7 @@ class SocketCore:
             if not peer.push_rest():
                 return False
             with self.lock:
-                self._book_begun(peer, len(body))
+                self._book_begun(peer, body)
         peer.full = False
         return True
 
@@ -360,18 +379,19 @@ class SocketCore:
 
     @property
     def drained(self) -> bool:
-        """Nothing waits, and nothing is between the outbox and the kernel."""
-        return True
+        """Nothing waits, and no frame is begun."""
+        with self.lock:
+            return not self.queued
 
-    def has_room(self, size: int) -> bool:
-        """Whether one more body of `size` bytes may be queued (lock held, or a guess)."""
+    def has_room(self, body: bytes) -> bool:
+        """Whether one more message may be queued (lock held, or a guess)."""
         waiting = len(self.outbox)
         if waiting >= self.options.send_hwm:
             return False
         limit = self.options.send_hwm_bytes
         if limit is None or not waiting:
             return True
-        return self.big_bytes + (waiting - self.big) * self.small + size <= limit
+        return self.big_bytes + (waiting - self.big) * self.small + len(body) <= limit
 
     def fits(self) -> bool:
         """Whether the outbox, with all that is in it, is within its marks (lock held, or a guess)."""
@@ -406,9 +426,12 @@ class SocketCore:
 
     # --- receiving -----------------------------------------------------------------------------------------
 
-    def deliver(self, peer: Peer, bodies: list[bytes]) -> Iterable[bytes]:
+    def deliver(self, peer: Peer, bodies: list[bytes]) -> Iterable[Any]:
         """Pattern hook, in-turn held: which of a peer's messages go to the inbox, and in what form."""
         return bodies
+
+    def sort(self) -> None:
+        """Pattern hook, in-turn held: pass on what is in the inbox, where each message is for somebody."""
 
     def discard(self, why: str, number: int) -> None:
         """Count received messages that nobody gets; in-turn held."""
@@ -416,6 +439,11 @@ class SocketCore:
             self.discarded[why] += number
 
     # --- snapshots -----------------------------------------------------------------------------------------
+
+    @property
+    def unread(self) -> int:
+        """Messages received that nobody has asked for yet; lock held, or a guess."""
+        return len(self.inbox) + length_hint(self.staged)
 
     @property
     def queued(self) -> int:
@@ -434,7 +462,7 @@ class SocketCore:
                 queued=queued,
                 dropped=dict(self.dropped),
                 received=self.received,
-                inbox=len(self.inbox) + length_hint(self.staged),
+                inbox=self.unread,
                 peers=len(self.peers),
                 bytes_delivered=self.bytes_delivered,
                 bytes_received=self.bytes_received,

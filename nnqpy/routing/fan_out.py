@@ -1,96 +1,18 @@
-"""FanOut: every message goes to every peer, and each peer has a bounded queue of its own (Pub, Bus).
-
-What `send` takes waits in the outbox as ever. A pump moves a batch of it to all peers, one after the other: who keeps
-up is written at once, and what a peer does not take waits in its box. A full box misses messages, by the socket's
-policy, so a slow peer never slows another, unless the policy is to wait for it. All of this needs the out-turn.
-
-Every peer's copy counts as a message. A box's queue is never changed but replaced, so that booking what a peer took or
-missed is a store (see the law of ``core.py``).
-"""
+"""FanOut: every message goes to every peer (Pub, Bus, Surveyor)."""
 
 from __future__ import annotations
 
-from collections import deque
-from itertools import islice, repeat, starmap
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from nnqpy.message import Batch
-from nnqpy.routing.core import SocketCore
-from nnqpy.routing.send_pump import BATCH_BYTES, BATCH_MESSAGES
+from nnqpy.routing.outboxes import Outboxes
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from nnqpy.errors import Reason
-    from nnqpy.options import OnFull, Options
-    from nnqpy.routing.core import Peer
-
-_NOTHING: Final[deque[bytes]] = deque(maxlen=0)
+    from nnqpy.message import Batch
+    from nnqpy.routing.outboxes import Box
 
 
-class Box:
-    """What waits for one peer."""
-
-    __slots__ = ("peer", "queue")
-
-    def __init__(self, peer: Peer) -> None:
-        self.peer = peer
-        self.queue: deque[bytes] = _NOTHING
-
-
-class FanOut(SocketCore):
+class FanOut(Outboxes):
     """Sends each message to all peers that are attached when it leaves the outbox."""
-
-    sends = True
-    on_full: OnFull = "drop_oldest"
-    """What a peer with a full box misses; ``"block"``: nothing, it holds the sender up."""
-
-    def __init__(self, options: Options) -> None:
-        super().__init__(options)
-        if options.on_full is not None:
-            self.on_full = options.on_full
-        self.boxes: dict[int, Box] = {}
-        self._behind: dict[int, Box] = {}
-        """The boxes that are not empty."""
-        self._batch = Batch()
-        self._left: list[Box] = []
-        """The boxes that are given the batch, from `_next` on."""
-        self._next = 0
-        self._handing = False
-        self._batch_size = 0
-        self._mean = 1
-        self._to: Peer | None = None
-        self._fresh = False
-        """What the peer was offered is the batch, and not from its box."""
-        self._steady = True
-
-    def _attach(self, peer: Peer) -> Reason | None:
-        refused = super()._attach(peer)
-        if refused is None:
-            self.boxes[peer.id] = Box(peer)
-        return refused
-
-    # --- pumping -------------------------------------------------------------------------------------------
-
-    def pump(self) -> None:
-        """Out-turn held: give everything to everybody, as far as they take it; the rest is in their boxes."""
-        steady, self._steady = self._steady, False
-        self.settle()
-        super().pump()
-        if not steady:
-            self._weigh_all()
-        for box in tuple(self._behind.values()):
-            self._catch_up(box)
-        while True:
-            if self._handing:
-                self._hand_out()
-            elif self.outbox and self.dealing:
-                self._take()
-            else:
-                break
-        if not self.outbox and self.big:
-            self._weigh_all()
-        self._steady = True
 
     @property
     def dealing(self) -> bool:
@@ -99,174 +21,12 @@ class FanOut(SocketCore):
 
     def _room(self) -> int:
         """Messages that even the fullest box has room for."""
-        options = self.options
-        room = options.send_hwm
-        for box in self._behind.values():
-            room = min(room, options.send_hwm - len(box.queue))
-            if options.send_hwm_bytes is not None and sum(map(len, box.queue)) >= options.send_hwm_bytes:
-                return 0
-        return room
+        return min(map(self._spare, self._behind.values()), default=self.options.send_hwm)
 
-    def _take(self) -> None:
-        """Move a batch out of the outbox; from here on it is everybody's."""
-        outbox, batch = self.outbox, self._batch
-        number = min(BATCH_MESSAGES, BATCH_BYTES // self._mean + 1)
-        if self.on_full == "block":
-            number = min(number, self._room())
-        with self.lock:
-            left = list(self.boxes.values())
-            # Whose it is, before what it is: an empty batch given to all is nothing.
-            self._left, self._next, self._handing = left, 0, True
-            batch.extend(starmap(outbox.popleft, repeat((), min(number, len(outbox)))))
-            if self.big:
-                for size in filter(self.small.__lt__, map(len, batch)):
-                    self.weigh(size, -1)
+    def _most(self) -> int:
+        most = super()._most()
+        return min(most, self._room()) if self.on_full == "block" else most
 
-    def _hand_out(self) -> None:
-        """Give the batch to all who have not had it."""
-        batch, left = self._batch, self._left
-        self._batch_size = sum(map(len, batch))
-        self._mean = self._batch_size // (len(batch) or 1) + 1
-        while self._next < len(left) and batch:
-            self._hand_to(left[self._next])
-        empty, nobody = Batch(), len(batch)
-        with self.lock:
-            dropped = self.dropped["no_peer"]
-            # A commit: stores only, no call.
-            if nobody and not left:
-                self.dropped["no_peer"] = dropped + nobody
-            self._batch, self._left, self._handing = empty, [], False
-
-    def _hand_to(self, box: Box) -> None:
-        peer, batch = box.peer, self._batch
-        if not (box.queue or peer.full or peer.gone):
-            self._offer(peer, batch, self._batch_size, fresh=True)
-            return
-        with self.lock:
-            if peer.gone:
-                queue, missed, why = box.queue, len(batch), "peer_gone"
-            else:
-                queue, missed = self._bounded(box.queue, batch)
-                why = "queue_full"
-            missed_by, dropped = peer.missed + missed, self.dropped[why] + missed
-            # A commit: stores only, no call.
-            box.queue = queue
-            self._behind[peer.id] = box
-            if missed:
-                peer.missed = missed_by
-                self.dropped[why] = dropped
-            self._next += 1
-
-    def _catch_up(self, box: Box) -> None:
-        """Write what a peer is behind with, as far as it takes it."""
-        peer = box.peer
-        while box.queue and not (peer.full or peer.gone):
-            number = min(BATCH_MESSAGES, BATCH_BYTES // self._mean + 1)
-            bodies = list(islice(box.queue, number))
-            self._offer(peer, bodies, sum(map(len, bodies)), fresh=False)
-        with self.lock:
-            if not box.queue and peer.id in self._behind:
-                del self._behind[peer.id]
-
-    def _offer(self, peer: Peer, bodies: list[bytes], size: int, *, fresh: bool) -> None:
-        self.hand, self._to, self._fresh = bodies, peer, fresh
-        peer.push(bodies, size)
-        self.settle()
-
-    def settle(self) -> None:
-        """Book what the peer took of what it was offered; the rest is in its box."""
-        with self.lock:
-            hand, peer, fresh = self.hand, self._to, self._fresh
-            if peer is None:
-                return
-            box = self.boxes[peer.id]
-            whole, part = peer.taken(hand)
-            begun, rest = peer.begun, peer.rest
-            gone = whole
-            if part:
-                begun, gone = hand[whole], whole + 1
-                rest = peer.remainder(begun, part)
-            size = sum(map(len, hand[:whole]))
-            missed = 0
-            if not fresh:
-                queue = deque(islice(box.queue, gone, None))
-            elif gone == len(hand):
-                queue = box.queue
-            else:
-                queue, missed = self._bounded(box.queue, hand[gone:])
-            sent, bytes_sent, missed_by = peer.sent + whole, peer.bytes_sent + size, peer.missed + missed
-            delivered, bytes_delivered = self.delivered + whole, self.bytes_delivered + size
-            dropped = self.dropped["queue_full"] + missed
-            # A commit: stores only, no call.
-            peer.record = []
-            if part:
-                peer.begun, peer.rest = begun, rest
-                self.cut_frames[peer.id] = peer
-            peer.sent, peer.bytes_sent = sent, bytes_sent
-            self.delivered, self.bytes_delivered = delivered, bytes_delivered
-            box.queue = queue
-            if queue:
-                self._behind[peer.id] = box
-            if missed:
-                peer.missed = missed_by
-                self.dropped["queue_full"] = dropped
-            if fresh:
-                self._next += 1
-            self.hand, self._to = [], None
-
-    def _bounded(self, queue: deque[bytes], more: Sequence[bytes]) -> tuple[deque[bytes], int]:
-        """Return a box's queue with more behind it, within the marks, and how many messages it misses for that."""
-        joined = deque((*queue, *more))
-        if self.on_full == "block":
-            return joined, 0  # no more was taken than all have room for
-        hwm, limit = self.options.send_hwm, self.options.send_hwm_bytes
-        drop = joined.pop if self.on_full == "drop_newest" else joined.popleft
-        size = sum(map(len, joined))
-        while len(joined) > hwm or (limit is not None and size > limit and len(joined) > 1):
-            size -= len(drop())
-        return joined, len(queue) + len(more) - len(joined)
-
-    # --- parting -------------------------------------------------------------------------------------------
-
-    def _recover(self) -> None:
-        """Give up what is in the boxes of the dead: it was theirs alone."""
-        for peer in tuple(self.lost_out):
-            self._drop_box(peer)
-        super()._recover()
-
-    def _drop_box(self, peer: Peer) -> None:
-        why = "closed" if self.look < 0 else "peer_gone"
-        with self.lock:
-            box = self.boxes.get(peer.id)
-            if box is None:
-                return
-            number = len(box.queue)
-            missed, dropped = peer.missed + number, self.dropped[why] + number
-            # A commit: stores only, no call.
-            if number:
-                peer.missed = missed
-                self.dropped[why] = dropped
-            box.queue = _NOTHING
-            del self.boxes[peer.id]
-            if peer.id in self._behind:
-                del self._behind[peer.id]
-
-    # --- snapshots -----------------------------------------------------------------------------------------
-
-    @property
-    def queued(self) -> int:
-        """Copies that wait; a message in the outbox, whose peers are not known yet, is one. Lock held."""
-        if self.over:
-            return 0
-        waiting = len(self.outbox) + len(self.cut_frames)
-        for box in self.boxes.values():
-            waiting += len(box.queue)
-        if self._handing:
-            waiting += len(self._batch) * (len(self._left) - self._next if self._left else 1)
-        return waiting
-
-    @property
-    def drained(self) -> bool:
-        """Nothing waits, and no frame is begun."""
-        with self.lock:
-            return not self.queued
+    def _shared(self, batch: Batch) -> tuple[list[tuple[Box, list[bytes]]], int]:
+        boxes = self.boxes.values() if batch else ()
+        return [(box, batch) for box in boxes], 0 if boxes else len(batch)

@@ -39,8 +39,6 @@ class SendPump(SocketCore):
         self._to: Peer | None = None
         self._mean = 1
         self._size = 0
-        self._steady = True
-        """No pump was broken off."""
         self._burst = 0
         self._round = 0
         self._length = 0
@@ -57,23 +55,12 @@ class SendPump(SocketCore):
         """Some peer has room."""
         return bool(self._ready)
 
-    @property
-    def drained(self) -> bool:
-        """Nothing waits, and no frame is begun."""
-        with self.lock:
-            return not self.queued
-
     def new_burst(self) -> None:
         """The socket was quiet: what comes now is shared from scratch."""
         self._burst = self._round = self._length = self._credit = 0
 
-    def pump(self) -> None:
-        """Out-turn held: deal the outbox out until it is empty or no peer has room."""
-        steady, self._steady = self._steady, False
-        self.settle()
-        super().pump()
-        if not steady:
-            self._weigh_all()
+    def _hand_on(self) -> None:
+        """Deal the outbox out until it is empty or no peer has room."""
         outbox, ready = self.outbox, self._ready
         left = 0
         extra = len(outbox) % len(ready) if ready else 0
@@ -88,9 +75,6 @@ class SendPump(SocketCore):
             self._deal(peer, left)
         if extra and left == 1 and not self._credit:
             ready.rotate(-extra)  # who had one more this time is not the first the next time
-        if not outbox and self.big:
-            self._weigh_all()
-        self._steady = True
 
     def writable(self, peer: Peer) -> bool:
         """Out-turn held: a peer has room again."""
@@ -173,6 +157,7 @@ class SendPump(SocketCore):
             whole, part = peer.taken(hand)
             back: list[bytes] = []
             size = self._size
+            self._went(peer, hand, whole)
             begun, rest = peer.begun, peer.rest
             if not whole or whole < len(hand):
                 size = sum(map(len, hand[:whole]))

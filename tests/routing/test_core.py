@@ -230,7 +230,7 @@ def test_with_a_tiny_byte_mark_every_message_is_weighed() -> None:
     queue(core, [b"", b"123"])
 
     assert (core.big, core.big_bytes) == (1, 3)
-    assert (core.has_room(2), core.has_room(3)) == (True, False)
+    assert (core.has_room(bytes(2)), core.has_room(bytes(3))) == (True, False)
 
 
 def test_what_nobody_gets_of_the_received_is_counted_by_reason() -> None:

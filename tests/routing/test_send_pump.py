@@ -533,11 +533,11 @@ def test_the_message_mark_counts_messages() -> None:
     """At `send_hwm` there is no room for another."""
     core = sender(send_hwm=2)
 
-    assert core.has_room(1)
+    assert core.has_room(bytes(1))
     queue(core, [b"a"])
-    assert (core.has_room(1), core.fits()) == (True, True)
+    assert (core.has_room(bytes(1)), core.fits()) == (True, True)
     queue(core, [b"b"])
-    assert (core.has_room(1), core.fits()) == (False, True)
+    assert (core.has_room(bytes(1)), core.fits()) == (False, True)
     queue(core, [b"c"])
     assert not core.fits()
 
@@ -546,11 +546,11 @@ def test_one_message_of_any_size_always_has_room() -> None:
     """An empty queue takes a message beyond `send_hwm_bytes`, and then no more."""
     core = sender(send_hwm_bytes=100)
 
-    assert core.has_room(1000)
+    assert core.has_room(bytes(1000))
     queue(core, [b"x" * 1000])
 
     assert core.fits()
-    assert not core.has_room(1)
+    assert not core.has_room(bytes(1))
 
 
 def test_the_byte_mark_counts_bodies() -> None:
@@ -559,8 +559,8 @@ def test_the_byte_mark_counts_bodies() -> None:
     assert core.small == SMALL
 
     queue(core, [b"x" * 50_000, b"y"])
-    assert core.has_room(100_000 - 50_000 - SMALL)
-    assert not core.has_room(100_000 - 50_000 - SMALL + 1)
+    assert core.has_room(bytes(100_000 - 50_000 - SMALL))
+    assert not core.has_room(bytes(100_000 - 50_000 - SMALL + 1))
 
     queue(core, [b"z" * (100_000 - 50_000 - SMALL)])
     assert core.fits()
@@ -575,8 +575,8 @@ def test_small_bodies_can_fill_the_queue_whatever_the_byte_mark() -> None:
 
     queue(core, [b"." * 50] * 999)
 
-    assert core.has_room(50)
-    assert not core.has_room(51)
+    assert core.has_room(bytes(50))
+    assert not core.has_room(bytes(51))
 
 
 def test_without_a_byte_mark_only_messages_count() -> None:
@@ -585,7 +585,7 @@ def test_without_a_byte_mark_only_messages_count() -> None:
 
     queue(core, [b"x" * 10_000_000] * 2)
 
-    assert core.has_room(10_000_000)
+    assert core.has_room(bytes(10_000_000))
     assert core.fits()
 
 
