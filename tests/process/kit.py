@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
-PROGRAMS = Path(__file__).parent / "programs"
+ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 15.0
 """Seconds after which what should have happened is given up: long on purpose, the machine may be busy."""
 
@@ -91,9 +91,12 @@ class Child:
 
 @contextmanager
 def child(program: str, *args: str, flags: tuple[str, ...] = ()) -> Generator[Child]:
-    """Start a program of this folder; at the end of the block it is gone."""
+    """Start one of the programs beside this file; at the end of the block it is gone."""
     process = subprocess.Popen(
-        [sys.executable, *flags, PROGRAMS / f"{program}.py", *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [sys.executable, *flags, "-m", f"tests.process.programs.{program}", *args],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
     )
     one = Child(process)
     try:

@@ -9,24 +9,9 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from typing import TYPE_CHECKING
 
 from nnqpy import Pull, TimedOut, WouldBlock
-
-if TYPE_CHECKING:
-    from types import FrameType
-
-
-class Storm:
-    armed = False
-
-
-def on_signal(number: int, frame: FrameType | None) -> None:
-    """Raise once, and only while the loop is ready for it: it is the library that is tested, not the loop."""
-    os.write(1, b"interrupted\n")
-    if Storm.armed:
-        Storm.armed = False
-        raise KeyboardInterrupt
+from tests.process.programs.storm import Storm
 
 
 def receive(pull: Pull, verb: str, got: list[bytes]) -> None:
@@ -56,16 +41,17 @@ def receive(pull: Pull, verb: str, got: list[bytes]) -> None:
 
 def main() -> None:
     verb, url = sys.argv[1:]
+    storm = Storm()
     got: list[bytes] = []
     raised = 0
     with Pull(recv_hwm=100) as pull:
-        signal.signal(signal.SIGINT, on_signal)
+        signal.signal(signal.SIGINT, storm.on_interrupt)
         print(pull.bind(url).url, flush=True)
         while not got or got[-1] != b"end":
             try:
-                Storm.armed = True
+                storm.armed = True
                 receive(pull, verb, got)
-                Storm.armed = False
+                storm.armed = False
             except KeyboardInterrupt:
                 raised += 1
         numbers = [int(body.split(maxsplit=1)[0]) for body in got[:-1]]

@@ -10,32 +10,9 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from typing import TYPE_CHECKING
 
 from nnqpy import Push, WouldBlock
-
-if TYPE_CHECKING:
-    from types import FrameType
-
-
-class Storm:
-    armed = False
-    over = False
-
-
-def on_interrupt(number: int, frame: FrameType | None) -> None:
-    """Raise once, and only while the loop is ready for it: it is the library that is tested, not the loop."""
-    os.write(1, b"interrupted\n")
-    if Storm.armed:
-        Storm.armed = False
-        raise KeyboardInterrupt
-
-
-def on_term(number: int, frame: FrameType | None) -> None:
-    Storm.over = True
-    if Storm.armed:
-        Storm.armed = False
-        raise KeyboardInterrupt
+from tests.process.programs.storm import Storm
 
 
 def send(push: Push, verb: str, first: int, filler: bytes) -> int:
@@ -61,19 +38,20 @@ def send(push: Push, verb: str, first: int, filler: bytes) -> int:
 def main() -> None:
     verb, url, size = sys.argv[1:]
     filler = bytes(int(size))
+    storm = Storm()
     number = 0
     unsure: list[int] = []
     push = Push(send_hwm=20, linger=20)
     push.connect(url, wait=True, timeout=20)
-    signal.signal(signal.SIGINT, on_interrupt)
-    signal.signal(signal.SIGTERM, on_term)
+    signal.signal(signal.SIGINT, storm.on_interrupt)
+    signal.signal(signal.SIGTERM, storm.on_term)
     print("attached", flush=True)
     many = 5 if verb == "send_many" else 1
-    while not Storm.over:
+    while not storm.over:
         try:
-            Storm.armed = True
+            storm.armed = True
             number += send(push, verb, number, filler)
-            Storm.armed = False
+            storm.armed = False
         except KeyboardInterrupt:
             unsure.extend(range(number, number + many))
             number += many

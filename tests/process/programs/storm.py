@@ -1,0 +1,36 @@
+"""Storm: Ctrl-C again and again, raised only where a program's loop is ready for it."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+
+class Storm:
+    """Two signal handlers; each raises once, and only while armed: it is the library that is tested, not the loop.
+
+    Attributes:
+        armed: set by the loop before each call that is to be interrupted, and unset after it.
+        over: SIGTERM has come.
+    """
+
+    def __init__(self) -> None:
+        self.armed = False
+        self.over = False
+
+    def on_interrupt(self, number: int, frame: FrameType | None) -> None:
+        """Say so for each SIGINT, whether it raises or not."""
+        os.write(1, b"interrupted\n")
+        self._strike()
+
+    def on_term(self, number: int, frame: FrameType | None) -> None:
+        self.over = True
+        self._strike()
+
+    def _strike(self) -> None:
+        if self.armed:
+            self.armed = False
+            raise KeyboardInterrupt
