@@ -21,7 +21,6 @@ from typing import (
     ParamSpec,
     Protocol,
     Self,
-    TypedDict,
     TypeVar,
     Unpack,
     overload,
@@ -34,7 +33,7 @@ import nnqpy
 import nnqpy.asyncio
 import nnqpy.trio
 from nnqpy import Closed
-from nnqpy.base import BaseSocket
+from nnqpy.base import BaseSocket, Common
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Iterable
@@ -54,32 +53,13 @@ BRIEFLY = 0.05
 """Seconds of a `timeout=` that is meant to be used up."""
 
 
-class Settings(TypedDict, total=False):
-    """The options of a socket, as keyword arguments."""
-
-    bind: str | list[str] | None
-    connect: str | list[str] | None
-    send_hwm: int
-    send_hwm_bytes: int | None
-    recv_hwm: int
-    linger: float
-    recv_max_size: int | None
-    handshake_timeout: float
-    reconnect_min: float
-    reconnect_max: float
-    tcp_nodelay: bool
-    tcp_keepalive: bool
-    ipc_mode: int
-    on_event: Callable[[Event], None] | None
-
-
-class PubSettings(Settings, total=False):
+class PubSettings(Common, total=False):
     """Those of a Pub or a Bus."""
 
     on_full: OnFull
 
 
-class SubSettings(Settings, total=False):
+class SubSettings(Common, total=False):
     """Those of a Sub."""
 
     subscribe: str | bytes | list[str | bytes]
@@ -191,9 +171,9 @@ class Face(Protocol):
     name: str
 
     def run(self, scenario: Callable[[], Coroutine[Any, Any, None]]) -> None: ...
-    def push(self, **settings: Unpack[Settings]) -> Sender: ...
-    def pull(self, **settings: Unpack[Settings]) -> Receiver: ...
-    def pair(self, **settings: Unpack[Settings]) -> Both: ...
+    def push(self, **settings: Unpack[Common]) -> Sender: ...
+    def pull(self, **settings: Unpack[Common]) -> Receiver: ...
+    def pair(self, **settings: Unpack[Common]) -> Both: ...
     def pub(self, **settings: Unpack[PubSettings]) -> Sender: ...
     def sub(self, **settings: Unpack[SubSettings]) -> Subscriber: ...
     def bus(self, **settings: Unpack[PubSettings]) -> Both: ...
@@ -389,13 +369,13 @@ class Blocking:
         """Run a scenario in this thread."""
         drive(scenario())
 
-    def push(self, **settings: Unpack[Settings]) -> Sender:
+    def push(self, **settings: Unpack[Common]) -> Sender:
         return _BlockingOut(nnqpy.Push(**settings))
 
-    def pull(self, **settings: Unpack[Settings]) -> Receiver:
+    def pull(self, **settings: Unpack[Common]) -> Receiver:
         return _BlockingIn(nnqpy.Pull(**settings))
 
-    def pair(self, **settings: Unpack[Settings]) -> Both:
+    def pair(self, **settings: Unpack[Common]) -> Both:
         return _BlockingPair(nnqpy.Pair(**settings))
 
     def pub(self, **settings: Unpack[PubSettings]) -> Sender:
@@ -483,13 +463,13 @@ class Asyncio(_Loop):
         """Run a scenario in a loop of its own, in debug mode: it tells of what is not waited for."""
         asyncio.run(scenario(), debug=True)
 
-    def push(self, **settings: Unpack[Settings]) -> Sender:
+    def push(self, **settings: Unpack[Common]) -> Sender:
         return nnqpy.asyncio.Push(**settings)
 
-    def pull(self, **settings: Unpack[Settings]) -> Receiver:
+    def pull(self, **settings: Unpack[Common]) -> Receiver:
         return nnqpy.asyncio.Pull(**settings)
 
-    def pair(self, **settings: Unpack[Settings]) -> Both:
+    def pair(self, **settings: Unpack[Common]) -> Both:
         return nnqpy.asyncio.Pair(**settings)
 
     def pub(self, **settings: Unpack[PubSettings]) -> Sender:
@@ -540,13 +520,13 @@ class Trio(_Loop):
         """Run a scenario in a trio of its own."""
         trio.run(scenario)
 
-    def push(self, **settings: Unpack[Settings]) -> Sender:
+    def push(self, **settings: Unpack[Common]) -> Sender:
         return nnqpy.trio.Push(**settings)
 
-    def pull(self, **settings: Unpack[Settings]) -> Receiver:
+    def pull(self, **settings: Unpack[Common]) -> Receiver:
         return nnqpy.trio.Pull(**settings)
 
-    def pair(self, **settings: Unpack[Settings]) -> Both:
+    def pair(self, **settings: Unpack[Common]) -> Both:
         return nnqpy.trio.Pair(**settings)
 
     def pub(self, **settings: Unpack[PubSettings]) -> Sender:
