@@ -35,5 +35,5 @@ nitpick_ignore_regex = [
         r"py:(class|exc|obj|meth|attr|data)",
         r"(?!nnqpy\b).*",
     ),
-    (r"py:.*", r"nnqpy\.(awaiting|base|endpoint|routing|sync|turns|waiting)\..*"),
+    (r"py:.*", r"nnqpy\.(awaiting|base|blocking|kinds|endpoint|routing|sync|turns|waiting)\..*"),
 ]

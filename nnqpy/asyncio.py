@@ -10,18 +10,20 @@ import asyncio
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from nnqpy.awaiting import TaskEvents as Events
-from nnqpy.awaiting import TaskHeaded, TaskReceiving, TaskSending, TaskSocket
-from nnqpy.kinds import BusKind, Pair1Kind, PubKind, SubKind
+from nnqpy.awaiting.pair1 import TaskHeaded
+from nnqpy.awaiting.sockets import TaskEvents as Events
+from nnqpy.awaiting.sockets import TaskReceiving, TaskSending, TaskSocket
+from nnqpy.kinds.pair1 import Pair1Kind
+from nnqpy.kinds.spread import SpreadKind, SubKind
+from nnqpy.patterns.bus import BusCore
 from nnqpy.patterns.pair import PairCore
 from nnqpy.patterns.pipeline import PullCore, PushCore
-from nnqpy.turns import leave
+from nnqpy.patterns.pubsub import PubCore
 
 if TYPE_CHECKING:
-    from collections import deque
     from collections.abc import Callable
 
-    from nnqpy.turns import Turn, Waiter
+    from nnqpy.turns import Turn
 
 __all__ = ["Bus", "Events", "Pair", "Pair1", "Pub", "Pull", "Push", "Socket", "Sub"]
 
@@ -91,11 +93,14 @@ class _Watch:
             self._turn.watched -= 1
             self._loop.remove_reader(self._turn.poller.fileno())
 
-    def forget(self) -> None:
-        """The loop was closed with the watch open."""
+    def over(self) -> bool:
+        """Whether the loop was closed, also with the watch open."""
+        if not self._loop.is_closed():
+            return False
         if self.on:
             self.on = False
             self._turn.watched -= 1
+        return True
 
     def stop_from_anywhere(self) -> None:
         """Watch no more; from any thread."""
@@ -114,47 +119,11 @@ class _Watch:
 class Socket(TaskSocket):
     """What all asyncio sockets have."""
 
-    async def stand(self, line: deque[Waiter], useless: Callable[[], bool], deadline: float | None) -> bool:
-        """Stand in a line until woken; False when the time is over, or if it was useless to begin with."""
-        waiter = _TaskWaiter(asyncio.get_running_loop())
-        line.append(waiter)
-        try:
-            return not useless() and await waiter.wait(deadline)
-        finally:
-            leave(line, waiter)
+    def _waiter(self) -> _TaskWaiter:
+        return _TaskWaiter(asyncio.get_running_loop())
 
-    async def _watch(
-        self, turn: Turn, work: Callable[[], None], useless: Callable[[], bool], deadline: float | None
-    ) -> None:
-        loop = asyncio.get_running_loop()
-        watch = self._watches.get((loop, turn))
-        if watch is None:
-            for key in [key for key in self._watches if key[0].is_closed()]:
-                self._watches.pop(key).forget()
-            watch = self._watches[loop, turn] = _Watch(loop, turn, work)
-        waiter = _TaskWaiter(loop)
-        turn.line.append(waiter)
-        cancelled = True
-        try:
-            watch.start()
-            if not useless():
-                await waiter.wait(deadline)
-            cancelled = False
-        finally:
-            # Woken: what we do not take is for the next. But nothing is not handed on, or those in line would wake
-            # each other for ever.
-            if leave(turn.line, waiter) and (cancelled or useless()):
-                turn.wake()
-
-    @property
-    def _watches(self) -> dict[tuple[asyncio.AbstractEventLoop, Turn], _Watch]:
-        watches: dict[tuple[asyncio.AbstractEventLoop, Turn], _Watch] = self.__dict__.setdefault("_watches_", {})
-        return watches
-
-    def _unwatch(self) -> None:
-        for watch in tuple(self._watches.values()):
-            watch.stop_from_anywhere()
-        self._watches.clear()
+    def _new_watch(self, turn: Turn, work: Callable[[], None]) -> _Watch:
+        return _Watch(asyncio.get_running_loop(), turn, work)
 
     def _soon(self, flush: Callable[[], None]) -> None:
         asyncio.get_running_loop().call_soon(flush)
@@ -188,13 +157,17 @@ class Pair1(Pair1Kind, TaskHeaded, TaskReceiving, Socket):
     """A Pair of version 1, whose messages count the steps they made; it talks to exactly one other Pair1."""
 
 
-class Pub(PubKind, TaskSending, Socket):
+class Pub(SpreadKind, TaskSending, Socket):
     """Sends everything to all Sub sockets that are attached; a slow one misses messages and slows no other."""
+
+    _pattern = PubCore
 
 
 class Sub(SubKind, TaskReceiving, Socket):
     """Receives what begins with one of its prefixes; from all Pub sockets, fairly."""
 
 
-class Bus(BusKind, TaskSending, TaskReceiving, Socket):
+class Bus(SpreadKind, TaskSending, TaskReceiving, Socket):
     """Talks to all other Bus sockets that are attached to it; one that is behind misses the newest messages."""
+
+    _pattern = BusCore

@@ -11,13 +11,13 @@ from collections import deque
 from dataclasses import dataclass
 from itertools import islice, repeat, starmap
 from time import monotonic, sleep
-from typing import TYPE_CHECKING, ClassVar, Self, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypedDict, TypeVar
 
 from nnqpy import reactor
 from nnqpy.endpoint import dial, listen
-from nnqpy.errors import UnsupportedOperation, WouldBlock
+from nnqpy.errors import TimedOut, UnsupportedOperation, WouldBlock
 from nnqpy.events import DrainReport, EventsLost, SocketClosed
-from nnqpy.message import frozen, frozen_all
+from nnqpy.message import frozen_all
 from nnqpy.options import MIB, Options, check_seconds
 from nnqpy.turns import State, Turns, exiting, wake
 from nnqpy.waiting import stand_by, wait_out
@@ -384,18 +384,31 @@ class BaseSocket:
             f" (last dial error: {errors})" if errors else ""
         )
 
-    def _send_now(self, body: Body) -> None:
+    def _no_room(self, timeout: float | None, sent: int = 0) -> TimedOut:
+        return TimedOut(self._full_text(), timeout=timeout or 0.0, reason=self._full(), sent=sent)
+
+    def _no_connection(self, dialer: AnyDialer, timeout: float | None) -> TimedOut:
+        text = f"no connection to {dialer.url} within {timeout} s; last error: {dialer.last_error or 'no answer'}"
+        return TimedOut(text, timeout=timeout or 0.0, reason="no_peer")
+
+    def _too_few(self, peers: int, n: int, timeout: float | None) -> TimedOut:
+        return TimedOut(f"{peers} of {n} peers within {timeout} s", timeout=timeout or 0.0, reason="no_peers")
+
+    def _not_flushed(self, timeout: float | None) -> TimedOut:
+        text = f"{self._core.stats().queued} messages are still queued"
+        return TimedOut(text, timeout=timeout or 0.0, reason="not_flushed")
+
+    def _send_now(self, payload: bytes) -> None:
         """Queue a message, or raise `WouldBlock`: what `send_nowait` is in every face."""
-        whole = frozen(body)
-        if len(whole) <= self._small and self._turns.state is State.OPEN:
-            self._outbox.append(whole)
-            if len(self._outbox) <= self._core.look or self._turns.press(whole):
+        if len(payload) <= self._small and self._turns.state is State.OPEN and not self._core.crowded(payload):
+            self._outbox.append(payload)
+            if len(self._outbox) <= self._core.look or self._turns.press(payload):
                 return
-        elif self._turns.place(whole):
+        elif self._turns.place(payload):
             return
         raise WouldBlock(self._full_text(), reason=self._full())
 
-    def _recv_now(self) -> bytes:
+    def _recv_now(self) -> Any:  # what the pattern's inbox has
         """Take a message, or raise `WouldBlock`: what `recv_nowait` is in every face."""
         turns = self._turns
         into, inbox = turns.into, self._inbox
@@ -415,7 +428,7 @@ class BaseSocket:
         turns.level()
         raise WouldBlock("no message is there now", reason="no_message")
 
-    def _pop(self) -> bytes:
+    def _pop(self) -> Any:  # as _recv_now
         """Take a message from the inbox, or raise `IndexError`; interrupted by a signal, it has taken none."""
         for body in iter(self._inbox.popleft, NEVER):
             try:
@@ -426,10 +439,10 @@ class BaseSocket:
             return body
         raise AssertionError("no message is NEVER")
 
-    def _take_many(self, most: int) -> list[bytes]:
+    def _take_many(self, most: int) -> list[Any]:  # as _recv_now
         """Take up to `most` messages from the inbox, at once; interrupted by a signal, it has taken none."""
         inbox = self._inbox
-        bodies: list[bytes] = []
+        bodies: list[Any] = []
         try:
             try:
                 bodies.extend(starmap(inbox.popleft, repeat((), min(most, len(inbox)))))
@@ -441,7 +454,7 @@ class BaseSocket:
             raise
         return bodies
 
-    def _put_back(self, bodies: list[bytes]) -> None:
+    def _put_back(self, bodies: list[Any]) -> None:
         """Return messages to the head of the inbox, and let those who wait there look."""
         self._inbox.extendleft(reversed(bodies))
         self._turns.delivered()
@@ -483,6 +496,11 @@ class BaseSocket:
 
     def __reduce__(self) -> str:
         raise TypeError("a socket cannot be pickled; give the other process a URL")
+
+
+def no_message(timeout: float | None) -> TimedOut:
+    """Return the error that says that nothing came in time."""
+    return TimedOut(f"no message within {timeout} s", timeout=timeout or 0.0, reason="no_message")
 
 
 def parts(bodies: Iterable[Body]) -> Iterator[list[bytes]]:

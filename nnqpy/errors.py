@@ -7,6 +7,7 @@
     ├── StateError          (RuntimeError)     not now: the socket is in the wrong state
     ├── Closed                                 the socket is closed, or was closed during the call
     │   └── ForkedError                        the socket belongs to the parent process
+    ├── PeerGone            (ConnectionError)  the peer that this is about is gone
     ├── TimedOut            (TimeoutError)     the time you gave is over
     ├── WouldBlock          (BlockingIOError)  a ``*_nowait`` call would have to wait
     └── ProtocolError                          the peer broke the protocol: never leaves ``send`` or ``recv``
@@ -96,6 +97,13 @@ class ForkedError(Closed):
     """The socket was made before ``fork`` and belongs to the parent; make a new one in the child."""
 
 
+class PeerGone(NnqError, ConnectionError):
+    """The one peer that could take this, or answer it, is gone.
+
+    A raw socket says so if it is ``strict``; a request, if it may not be sent again (``resend_time=None``).
+    """
+
+
 class TimedOut(NnqError, TimeoutError):
     """The call's ``timeout`` is over; nothing was sent or taken by it.
 
@@ -103,7 +111,8 @@ class TimedOut(NnqError, TimeoutError):
         timeout: the seconds that were given.
         reason: ``"no_peer"`` (nobody to send to, and the queue is full), ``"queue_full"`` (peers there, all slow),
             ``"no_message"`` (nothing to receive), ``"no_peers"`` (too few peers attached),
-            ``"not_flushed"`` (messages still queued), ``"no_event"``.
+            ``"not_flushed"`` (messages still queued), ``"no_event"``, ``"no_reply"`` (to a request),
+            ``"survey_over"`` (its deadline).
         sent: how many messages of a `send_many` were accepted before.
     """
 

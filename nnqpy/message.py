@@ -1,8 +1,8 @@
-"""What is sent: a message is one body of bytes, and what is accepted cannot change any more."""
+"""What is sent and received: bodies of bytes; a header and a peer too, where a raw socket shows them."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -11,7 +11,39 @@ if TYPE_CHECKING:
 else:
     Body = "bytes-like"
 
-__all__ = ["Batch", "Body", "frozen", "frozen_all"]
+__all__ = ["Addressed", "Batch", "Body", "Message", "frozen", "frozen_all"]
+
+
+class Message(NamedTuple):
+    """A message as a raw socket has it, and whose it is.
+
+    Attributes:
+        header: what the pattern puts in front of the body: the backtrace of a request, the hop count of a Pair1; empty
+            where the pattern has no header.
+        body: what the other side's user sent.
+        peer: the `PeerInfo.id` of the peer that it came from.
+    """
+
+    header: bytes
+    body: bytes
+    peer: int
+
+    def reply(self, body: Body) -> Message:
+        """Return `body` with this message's header and peer: what answers it."""
+        return Message(self.header, frozen(body), self.peer)
+
+
+class Addressed(bytes):
+    """A payload (header and body) that goes to one peer, or comes from it and goes to all others."""
+
+    peer: int
+
+    @classmethod
+    def to(cls, peer: int, *parts: bytes) -> Addressed:
+        """Join a payload."""
+        payload = cls(b"".join(parts))
+        payload.peer = peer
+        return payload
 
 
 class Batch(list[bytes]):

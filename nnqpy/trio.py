@@ -11,21 +11,23 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from nnqpy.awaiting import TaskEvents as Events
-from nnqpy.awaiting import TaskHeaded, TaskReceiving, TaskSending, TaskSocket
-from nnqpy.kinds import BusKind, Pair1Kind, PubKind, SubKind
+from nnqpy.awaiting.pair1 import TaskHeaded
+from nnqpy.awaiting.sockets import TaskEvents as Events
+from nnqpy.awaiting.sockets import TaskReceiving, TaskSending, TaskSocket
+from nnqpy.kinds.pair1 import Pair1Kind
+from nnqpy.kinds.spread import SpreadKind, SubKind
+from nnqpy.patterns.bus import BusCore
 from nnqpy.patterns.pair import PairCore
 from nnqpy.patterns.pipeline import PullCore, PushCore
-from nnqpy.turns import leave
+from nnqpy.patterns.pubsub import PubCore
 
 if TYPE_CHECKING:
-    from collections import deque
     from collections.abc import Callable, Iterable
 
     from trio.lowlevel import TrioToken
 
     from nnqpy.message import Body
-    from nnqpy.turns import Turn, Waiter
+    from nnqpy.turns import Turn
 
 __all__ = ["Bus", "Events", "Pair", "Pair1", "Pub", "Pull", "Push", "Socket", "Sub"]
 
@@ -101,6 +103,10 @@ class _Watch:
         except trio.RunFinishedError:
             pass
 
+    def over(self) -> bool:
+        """Whether the run is another one than this, and the watch not open."""
+        return not self.on and self._token is not _token()
+
     async def _run(self) -> None:
         try:
             with self._scope:
@@ -118,45 +124,15 @@ class _Watch:
 class Socket(TaskSocket):
     """What all trio sockets have."""
 
-    async def stand(self, line: deque[Waiter], useless: Callable[[], bool], deadline: float | None) -> bool:
-        """Stand in a line until woken; False when the time is over, or if it was useless to begin with."""
-        waiter = _TaskWaiter()
-        line.append(waiter)
-        try:
-            return not useless() and await waiter.wait(deadline)
-        finally:
-            leave(line, waiter)
+    def _waiter(self) -> _TaskWaiter:
+        return _TaskWaiter()
 
-    async def _watch(
-        self, turn: Turn, work: Callable[[], None], useless: Callable[[], bool], deadline: float | None
-    ) -> None:
-        token = trio.lowlevel.current_trio_token()
-        watch = self._watches.get((token, turn))
-        if watch is None:
-            watch = self._watches[token, turn] = _Watch(turn, work)
-        waiter = _TaskWaiter()
-        turn.line.append(waiter)
-        cancelled = True
-        try:
-            watch.start()
-            if not useless():
-                await waiter.wait(deadline)
-            cancelled = False
-        finally:
-            # Woken: what we do not take is for the next. But nothing is not handed on, or those in line would wake
-            # each other for ever.
-            if leave(turn.line, waiter) and (cancelled or useless()):
-                turn.wake()
+    def _new_watch(self, turn: Turn, work: Callable[[], None]) -> _Watch:
+        return _Watch(turn, work)
 
-    @property
-    def _watches(self) -> dict[tuple[TrioToken, Turn], _Watch]:
-        watches: dict[tuple[TrioToken, Turn], _Watch] = self.__dict__.setdefault("_watches_", {})
-        return watches
-
-    def _unwatch(self) -> None:
-        for watch in tuple(self._watches.values()):
-            watch.stop_from_anywhere()
-        self._watches.clear()
+    async def enter(self) -> None:
+        """Begin a call: a cancellation point before anything is done."""
+        await trio.lowlevel.checkpoint_if_cancelled()
 
     def _soon(self, flush: Callable[[], None]) -> None:
         trio.lowlevel.current_trio_token().run_sync_soon(flush)
@@ -210,13 +186,17 @@ class Pair1(Pair1Kind, TaskHeaded, _Sending, _Receiving):
     """A Pair of version 1, whose messages count the steps they made; it talks to exactly one other Pair1."""
 
 
-class Pub(PubKind, _Sending):
+class Pub(SpreadKind, _Sending):
     """Sends everything to all Sub sockets that are attached; a slow one misses messages and slows no other."""
+
+    _pattern = PubCore
 
 
 class Sub(SubKind, _Receiving):
     """Receives what begins with one of its prefixes; from all Pub sockets, fairly."""
 
 
-class Bus(BusKind, _Sending, _Receiving):
+class Bus(SpreadKind, _Sending, _Receiving):
     """Talks to all other Bus sockets that are attached to it; one that is behind misses the newest messages."""
+
+    _pattern = BusCore

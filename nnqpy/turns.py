@@ -85,13 +85,18 @@ def wake(line: deque[Waiter], number: int) -> None:
         number -= 1
 
 
-def leave(line: deque[Waiter], waiter: Waiter) -> bool:
-    """Take a waiter out of its line; True if it was woken."""
+def taken_out(line: deque[Waiter], waiter: Waiter) -> bool:
+    """Take a waiter out of its line; True if somebody has done so before."""
     try:
         line.remove(waiter)
     except ValueError:
         return True
-    return waiter.woken
+    return False
+
+
+def leave(line: deque[Waiter], waiter: Waiter) -> bool:
+    """Take a waiter out of its line; True if it was woken."""
+    return taken_out(line, waiter) or waiter.woken
 
 
 class State(Enum):
@@ -330,7 +335,7 @@ class Turns:
         placed = 0
         with core.lock:
             if self.state is State.OPEN:
-                if max(map(len, bodies)) <= core.small:
+                if core.marks_alike and max(map(len, bodies)) <= core.small:
                     room = core.options.send_hwm - len(core.outbox)
                     limit = core.options.send_hwm_bytes
                     if limit is not None and room > 0:
@@ -554,7 +559,13 @@ class Turns:
     # --- in ------------------------------------------------------------------------------------------------
 
     def fill(self) -> bool:
-        """In-turn held: read every ready peer once, fairly, into the inbox; False when nothing was there."""
+        """In-turn held: read every ready peer once, fairly; False when nothing was there."""
+        moved = self._fill()
+        self.core.sort()
+        return moved
+
+    def _fill(self) -> bool:
+        """Read every ready peer once into the inbox."""
         core, into = self.core, self.into
         inbox = core.inbox
         inbox.extend(core.staged)
@@ -667,6 +678,7 @@ class Turns:
                 room = core.headroom - len(core.inbox)
                 if room <= 0 or peer.gone or not peer.read(room):  # type: ignore[redundant-expr]  # `read` changes `gone`
                     break
+                core.sort()
             if peer.stuffed and peer not in self.ready_in:
                 self.ready_in.append(peer)
         finally:

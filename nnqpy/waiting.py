@@ -11,7 +11,8 @@ import threading
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
-from nnqpy.turns import State, leave
+from nnqpy.options import check_seconds
+from nnqpy.turns import State, leave, taken_out
 
 if TYPE_CHECKING:
     from collections import deque
@@ -54,30 +55,62 @@ class ThreadWaiter:
         return self._lock.acquire(timeout=max(0.0, deadline - monotonic()))
 
 
+class Until:
+    """What to wait for: something in `box`, or that somebody has set `over`. True when there is no more need to."""
+
+    __slots__ = ("_box", "over")
+
+    def __init__(self, box: object) -> None:
+        self._box = box
+        self.over = False
+
+    def __bool__(self) -> bool:
+        return self.over or bool(self._box)
+
+
+def deadline_of(timeout: float | None) -> float | None:
+    """Return the `monotonic` second at which `timeout` is over; None: never."""
+    if timeout is None:
+        return None
+    check_seconds("timeout", timeout)
+    return monotonic() + timeout
+
+
 def left(deadline: float | None) -> float | None:
     """Return the seconds until `deadline`, None for no deadline."""
     return None if deadline is None else max(0.0, deadline - monotonic())
 
 
-def stand_in_line(turn: Turn, useless: Callable[[], bool], deadline: float | None) -> None:
+def stand_in_line(
+    turn: Turn, useless: Callable[[], bool], deadline: float | None, own: deque[Waiter] | None = None
+) -> None:
     """Wait in line until woken or out of time.
 
     Args:
         turn: whose line.
         useless: looked at when already in line: True if there is no need to wait.
         deadline: `monotonic` seconds, or None.
+        own: a line to stand in as well, where one is woken for what is one's own.
     """
     waiter = ThreadWaiter()
     line = turn.line
     try:
         line.append(waiter)
+        if own is not None:
+            own.append(waiter)
         # In line first, then look: who gives the turn back looks at the line after.
         if not useless():
             waiter.wait(deadline)
     finally:
         # If we were woken and there is still something to wake for, the next looks too, whether or not we take it. If
-        # there is not, nobody is woken: those in line would wake each other without end.
-        if leave(line, waiter) and useless():
+        # there is not, nobody is woken: those in line would wake each other without end. Who was woken for what is its
+        # own alone has nothing to hand on.
+        if own is not None:
+            leave(own, waiter)
+            handed = taken_out(line, waiter)
+        else:
+            handed = leave(line, waiter)
+        if handed and useless():
             turn.wake()
 
 
@@ -163,17 +196,16 @@ class Spinner:
             return False
         return True
 
-    def spin(self) -> None:
-        """In-turn held: look until there is a message, for a bounded time.
+    def spin(self, box: object) -> None:
+        """In-turn held: look until `box` is true, for a bounded time.
 
         Each failure in a row doubles the waits that go without.
         """
         turns = self._turns
-        inbox = turns.core.inbox
         until = monotonic() + SPIN
         while monotonic() < until:
             turns.fill()
-            if inbox:
+            if box:
                 self._failures = 0
                 return
             os.sched_yield()  # the other end may have been woken on this very processor
@@ -191,26 +223,31 @@ class Reader:
         self._into = turns.into
         self._spinner = Spinner(turns)
 
-    def wait(self, deadline: float | None) -> bool:
-        """Wait until the inbox has something or the socket is closed; False when the time is over first."""
+    def wait(self, deadline: float | None, box: object, own: deque[Waiter] | None = None) -> bool:
+        """Wait until `box` is true or the socket is closed; False when the time is over first.
+
+        Args:
+            deadline: `monotonic` seconds, or None.
+            box: where what is waited for will be: the inbox, or a question.
+            own: the line of those who wait for that alone.
+        """
         try:
-            return self._wait(deadline)
+            return self._wait(deadline, box, own)
         except KeyboardInterrupt:
             self._turns.attend()  # it may have come before the next in line was woken
             raise
 
-    def _wait(self, deadline: float | None) -> bool:
+    def _wait(self, deadline: float | None, box: object, own: deque[Waiter] | None) -> bool:
         turns, into = self._turns, self._into
-        inbox = turns.core.inbox
         if into.take():
             try:
                 while True:
-                    if not turns.fill() or inbox:
+                    if not turns.fill() or box:
                         break  # a large message arrives in pieces
-                if not inbox and self._spinner.worth_it():
-                    self._spinner.spin()
+                if not box and self._spinner.worth_it():
+                    self._spinner.spin(box)
                 while True:
-                    if inbox:
+                    if box:
                         break
                     turns.check_open()
                     if deadline is not None and monotonic() >= deadline:
@@ -218,18 +255,18 @@ class Reader:
                     into.parked = True
                     try:
                         # Parked first, then look: who changes something looks at `parked` after.
-                        if not turns.ready_in and not turns.core.lost_in and turns.state is State.OPEN:
+                        if not box and not turns.ready_in and not turns.core.lost_in and turns.state is State.OPEN:
                             turns.poll_in(left(deadline))
                     finally:
                         into.parked = False
                     while True:
-                        if inbox or not turns.fill():
+                        if box or not turns.fill():
                             break
             finally:
                 into.lock.release()
-                into.wake(len(inbox) or 1)
+                into.wake(len(turns.core.inbox) or 1)
             return True
         if deadline is not None and monotonic() >= deadline:
-            return bool(inbox)
-        stand_in_line(into, lambda: bool(inbox) or not into.lock.locked(), deadline)
+            return bool(box)
+        stand_in_line(into, lambda: bool(box) or not into.lock.locked(), deadline, own)
         return True

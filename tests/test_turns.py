@@ -209,7 +209,7 @@ def test_an_interrupted_writer_gives_the_turn_back(
         world = worlds(None)
         queue(world.core, [b"%d" % n for n in range(5)])
         world.turns._promise(FIRST_LOOK)
-        done = not interrupt(partial(write, world), at, *OURS, "nnqpy.sync")
+        done = not interrupt(partial(write, world), at, *OURS, "nnqpy.blocking")
 
         assert not world.turns.out.lock.locked()
         assert not world.turns.into.lock.locked()
@@ -230,7 +230,7 @@ def test_an_interrupted_writer_forgets_nobody_in_line(worlds: Callable[..., Worl
         world.turns.out.line.append(one)
         queue(world.core, [b"x"])
         world.turns._promise(FIRST_LOOK)
-        done = not interrupt(partial(WRITERS[name], world), at, *OURS, "nnqpy.sync")
+        done = not interrupt(partial(WRITERS[name], world), at, *OURS, "nnqpy.blocking")
         world.janitor.tick()
 
         assert one.times >= 1, at
@@ -322,7 +322,7 @@ def test_a_sender_who_was_interrupted_left_its_message_to_somebody(worlds: Calla
     """`send` was broken off: the message was taken or not, but if it was, it is written or a tick comes."""
     for at in count():
         world = worlds(None)
-        done = not interrupt(partial(world.push.send, b"last"), at, *OURS, "nnqpy.sync")
+        done = not interrupt(partial(world.push.send, b"last"), at, *OURS, "nnqpy.blocking")
         world.janitor.keep()
 
         assert world.core.drained
@@ -388,7 +388,7 @@ def batch_waits(world: World) -> None:
 
 
 BEFORE: Final = [quiet, promised, promise_kept, batch_waits]
-STEPS: Final = ("nnqpy.sync", "nnqpy.turns", "nnqpy.routing")
+STEPS: Final = ("nnqpy.blocking", "nnqpy.turns", "nnqpy.routing")
 PAIRS: Final[list[tuple[Callable[[World], object], Callable[[World], object]]]] = [
     (send, tick),
     (tick, send),
@@ -469,8 +469,8 @@ def number_of_schedules(
         polite(world.core)
         scenes[:] = [world]
         return (
-            Actor(lambda: one(world), "nnqpy.sync", turns),
-            Actor(lambda: other(world), "nnqpy.sync", turns),
+            Actor(lambda: one(world), "nnqpy.blocking", turns),
+            Actor(lambda: other(world), "nnqpy.blocking", turns),
         )
 
     number = 0

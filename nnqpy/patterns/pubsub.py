@@ -11,8 +11,6 @@ from nnqpy.routing.fan_out import FanOut
 from nnqpy.routing.topics import Topics
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from nnqpy.options import Options
     from nnqpy.routing.core import Peer
 
@@ -32,7 +30,7 @@ class SubCore(FairQueue):
         super().__init__(options)
         self.topics = Topics()
 
-    def deliver(self, peer: Peer, bodies: list[bytes]) -> Iterable[bytes]:
+    def deliver(self, peer: Peer, bodies: list[bytes]) -> list[bytes]:
         """Take what was subscribed to."""
         return self.topics.select(bodies)
 
@@ -47,8 +45,8 @@ class LatestSubCore(SubCore):
         self.inbox = deque(maxlen=options.recv_hwm)
         self.headroom = 2 * options.recv_hwm
 
-    def deliver(self, peer: Peer, bodies: list[bytes]) -> Iterable[bytes]:
+    def deliver(self, peer: Peer, bodies: list[bytes]) -> list[bytes]:
         """Take what was subscribed to, and count what has to go for it."""
-        wanted = self.topics.select(bodies)
+        wanted = super().deliver(peer, bodies)
         self.discard("replaced", max(0, len(self.inbox) + len(wanted) - self.options.recv_hwm))
         return wanted

@@ -148,6 +148,8 @@ class SocketCore:
     """Whether the pattern has an outbox."""
     rescues = False
     """Whether a message that a dead peer cannot have received whole may go to another one."""
+    marks_alike = True
+    """Whether it is the same for every message whether it has room."""
     receives = False
     """Whether the pattern reads its peers; if not, what they send is dropped within a bound."""
 
@@ -392,6 +394,10 @@ class SocketCore:
         if limit is None or not waiting:
             return True
         return self.big_bytes + (waiting - self.big) * self.small + len(body) <= limit
+
+    def crowded(self, body: bytes) -> bool:
+        """Mixin hook: whether a message must wait although the outbox has room: its peer has too much of its own."""
+        return False
 
     def fits(self) -> bool:
         """Whether the outbox, with all that is in it, is within its marks (lock held, or a guess)."""

@@ -33,9 +33,9 @@ from typing import TYPE_CHECKING, Literal, Self, TypedDict, TypeVar, Unpack
 import pytest
 
 from nnqpy import Closed, Pair, Pull, Push, WouldBlock, reactor
+from nnqpy.blocking.sockets import Receiving
 from nnqpy.errors import Reason
 from nnqpy.events import HandshakeFailed, PeerAdded, PeerRefused, PeerRemoved
-from nnqpy.sync import Receiving
 from nnqpy.wire.stream import IPC, TCP, greeting
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ import nnqpy.trio
 from nnqpy import Pair1, TimedOut
 from nnqpy.errors import Reason
 from nnqpy.events import PeerRemoved
-from nnqpy.kinds import headed
+from nnqpy.kinds.pair1 import headed
 from nnqpy.options import Options
 from nnqpy.patterns.pair1 import Pair1Core
 from nnqpy.proto import Proto

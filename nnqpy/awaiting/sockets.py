@@ -1,4 +1,4 @@
-"""How a task waits: what the asyncio and the trio face share. Each adds its loop's three primitives, no more.
+"""The halves of the task faces' sockets. Each face adds its loop's primitives, no more.
 
 A task that waits stands in a turn's line; while anybody of a loop does, the loop watches the turn's poller, and
 does the turn's I/O when it becomes readable. Nothing is handed over through a future: who is woken looks in the
@@ -10,15 +10,14 @@ from __future__ import annotations
 from abc import abstractmethod
 from functools import partial
 from time import monotonic
-from typing import TYPE_CHECKING, Literal, Self, overload
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, overload
 
-from nnqpy.base import MANY, BaseSocket, begin_close, hopeless, linger_of, parts, shut
+from nnqpy.base import MANY, BaseSocket, begin_close, hopeless, linger_of, no_message, parts, shut
 from nnqpy.errors import Closed, ForkedError, TimedOut
 from nnqpy.events import SocketClosed
-from nnqpy.kinds import headed
 from nnqpy.message import frozen
-from nnqpy.options import check_seconds
-from nnqpy.waiting import Spinner
+from nnqpy.turns import State, leave, taken_out
+from nnqpy.waiting import Spinner, deadline_of
 
 if TYPE_CHECKING:
     from collections import deque
@@ -30,19 +29,12 @@ if TYPE_CHECKING:
     from nnqpy.events import DrainReport, Event, PeerInfo
     from nnqpy.message import Body
     from nnqpy.turns import Turn, Waiter
+    from nnqpy.waiting import Until
 
 PLACES = 16
 """Large bodies that a task may send before it lets the others of its loop run."""
 GREED = 4
 """Times that a task may fill the inbox itself before it lets the others of its loop run."""
-
-
-def deadline_of(timeout: float | None) -> float | None:
-    """Return the `monotonic` second at which `timeout` is over."""
-    if timeout is None:
-        return None
-    check_seconds("timeout", timeout)
-    return monotonic() + timeout
 
 
 class _Flush:
@@ -61,6 +53,36 @@ class _Flush:
     def __del__(self) -> None:
         if not self._called:
             self._socket._turns.attend()  # noqa: SLF001  # likewise
+
+
+class TaskWaiter(Protocol):
+    """One task that waits; woken from any thread."""
+
+    @property
+    def woken(self) -> bool:
+        """Whether somebody has ended the wait."""
+        ...
+
+    def wake(self) -> None:
+        """End the wait."""
+
+    async def wait(self, deadline: float | None) -> bool:
+        """Wait to be woken; False when the time is over."""
+        ...
+
+
+class Watch(Protocol):
+    """One loop's eye on one turn's poller, open while somebody of the loop stands in the line."""
+
+    def start(self) -> None:
+        """Watch from now on; a second time changes nothing."""
+
+    def stop_from_anywhere(self) -> None:
+        """Watch no more; from any thread."""
+
+    def over(self) -> bool:
+        """Whether the loop is gone, and will need the watch no more."""
+        ...
 
 
 class TaskEvents:
@@ -86,10 +108,13 @@ class TaskEvents:
             TimedOut: there was none within `timeout` seconds.
             Closed: the last one was taken before.
         """
+        await self._socket.enter()
         if self._over:
             raise Closed("the socket is closed and has no more to tell")
         deadline, log = deadline_of(timeout), self._log
         while (event := log.take()) is None:
+            if self._socket._turns.state is State.FORKED:  # noqa: SLF001  # its own socket's; nothing will happen here
+                self._socket._turns.check_open()  # noqa: SLF001  # likewise
             if deadline is not None and monotonic() >= deadline:
                 raise TimedOut(f"no event within {timeout} s", timeout=timeout or 0.0, reason="no_event")
             await self._socket.stand(log.line, lambda: bool(log.events), deadline)
@@ -103,18 +128,15 @@ class TaskSocket(BaseSocket):
     # --- the loop's primitives -----------------------------------------------------------------------------
 
     @abstractmethod
-    async def stand(self, line: deque[Waiter], useless: Callable[[], bool], deadline: float | None) -> bool:
-        """Stand in a line until woken; False when the time is over, or if it was useless to begin with.
-
-        Raises:
-            the loop's own cancellation; the caller then passes its turn on.
-        """
+    def _waiter(self) -> TaskWaiter:
+        """Return a waiter of the task that runs now."""
 
     @abstractmethod
-    async def _watch(
-        self, turn: Turn, work: Callable[[], None], useless: Callable[[], bool], deadline: float | None
-    ) -> None:
-        """Stand in a turn's line, and have `work` called when the turn's poller is readable."""
+    def _new_watch(self, turn: Turn, work: Callable[[], None]) -> Watch:
+        """Return the running loop's eye on a turn, closed yet; `work` is called when the turn's poller is readable."""
+
+    async def enter(self) -> None:
+        """Begin a call: where the loop wants it, a cancellation point before anything is done."""
 
     @abstractmethod
     def _soon(self, flush: Callable[[], None]) -> None:
@@ -128,9 +150,71 @@ class TaskSocket(BaseSocket):
     async def _breathe(self) -> None:
         """Let the loop's other tasks run."""
 
-    @abstractmethod
+    # --- standing in line ----------------------------------------------------------------------------------
+
+    async def stand(self, line: deque[Waiter], useless: Callable[[], bool], deadline: float | None) -> bool:
+        """Stand in a line until woken; False when the time is over, or if it was useless to begin with."""
+        waiter = self._waiter()
+        line.append(waiter)
+        try:
+            return not useless() and await waiter.wait(deadline)
+        finally:
+            leave(line, waiter)
+
+    async def _watch(
+        self,
+        turn: Turn,
+        work: Callable[[], None],
+        useless: Callable[[], bool],
+        deadline: float | None,
+        own: deque[Waiter] | None = None,
+    ) -> None:
+        """Stand in a turn's line, and have `work` called when the turn's poller is readable.
+
+        Args:
+            turn: whose.
+            work: what to do then.
+            useless: looked at when already in line: True if there is no need to wait.
+            deadline: `monotonic` seconds, or None.
+            own: a line to stand in as well, where one is woken for what is one's own.
+        """
+        watches, here = self._watches, self._here()
+        watch = watches.get((here, turn))
+        if watch is None:
+            for key in [key for key, one in watches.items() if one.over()]:
+                del watches[key]
+            watch = watches[here, turn] = self._new_watch(turn, work)
+        waiter = self._waiter()
+        turn.line.append(waiter)
+        if own is not None:
+            own.append(waiter)
+        cancelled = True
+        try:
+            watch.start()
+            if not useless():
+                await waiter.wait(deadline)
+            cancelled = False
+        finally:
+            # Woken: what we do not take is for the next. But nothing is not handed on, or those in line would wake
+            # each other for ever; nor has anything to hand on who was woken for what is its own alone.
+            if own is not None:
+                leave(own, waiter)
+                handed = taken_out(turn.line, waiter)
+            else:
+                handed = leave(turn.line, waiter)
+            if handed and (cancelled or useless()):
+                turn.wake()
+
+    @property
+    def _watches(self) -> dict[tuple[object, Turn], Watch]:
+        watches: dict[tuple[object, Turn], Watch] = self.__dict__.setdefault("_watches_", {})
+        return watches
+
     def _unwatch(self) -> None:
         """The socket is closed: no loop watches it any more."""
+        for watch in tuple(self._watches.values()):
+            watch.stop_from_anywhere()
+        self._watches.clear()
 
     # --- endpoints and peers -------------------------------------------------------------------------------
 
@@ -164,12 +248,7 @@ class TaskSocket(BaseSocket):
         dialer = self._ends.dial(url)
         try:
             if not await self._attached(dialer, deadline):
-                why = dialer.last_error or "no answer"
-                raise TimedOut(
-                    f"no connection to {dialer.url} within {timeout} s; last error: {why}",
-                    timeout=timeout or 0.0,
-                    reason="no_peer",
-                )
+                raise self._no_connection(dialer, timeout)
         except BaseException:
             dialer.close()
             raise
@@ -190,11 +269,11 @@ class TaskSocket(BaseSocket):
             TimedOut: there were fewer within `timeout` seconds.
             Closed: the socket is closed, or was during the call.
         """
+        await self.enter()
         deadline = deadline_of(timeout)
         while len(peers := self.peers) < n:
             if deadline is not None and monotonic() >= deadline:
-                text = f"{len(peers)} of {n} peers within {timeout} s"
-                raise TimedOut(text, timeout=timeout or 0.0, reason="no_peers")
+                raise self._too_few(len(peers), n, timeout)
             await self._change(lambda: len(self._core.peers) >= n, deadline)
         self._turns.check_open()
         return peers
@@ -298,30 +377,17 @@ class TaskSocket(BaseSocket):
     """The loop that will call `_flush`; one that was ended before it did is not asked again, but replaced."""
 
 
-class TaskSending(TaskSocket):
-    """The sending half."""
+class TaskOutgoing(TaskSocket):
+    """A socket that has a send queue."""
 
-    async def send(self, body: Body, *, timeout: float | None = None) -> None:
-        """Queue one message; waits only while the queue is at its mark.
-
-        A return means that the message is in the queue or further, not that a peer has it. What a task sends
-        before it lets the loop run is written together. Cancelled, it has queued nothing.
-
-        Args:
-            body: any contiguous bytes-like object; a mutable one may be changed as soon as this returns.
-            timeout: seconds to wait for room; None: for ever; 0: not at all.
-
-        Raises:
-            TimedOut: no room in time; ``.reason`` is ``"no_peer"`` or ``"queue_full"``. The message was not taken.
-            TypeError: `body` is a str, or not bytes-like, or not contiguous.
-            Closed: the socket is closed, or was during the call.
-        """
-        if type(body) is bytes and len(body) <= self._small:
-            self._outbox.append(body)
+    async def _queue(self, payload: bytes, timeout: float | None) -> None:
+        """Queue one payload; waits while there is no room for it."""
+        if len(payload) <= self._small and not self._core.crowded(payload):
+            self._outbox.append(payload)
             if len(self._outbox) > self._core.look:
-                await self._press(body, timeout)
+                await self._press(payload, timeout)
         else:
-            await self._place(frozen(body), timeout)
+            await self._place(payload, timeout)
 
     async def _press(self, body: bytes, timeout: float | None) -> None:
         turns = self._turns
@@ -362,7 +428,47 @@ class TaskSending(TaskSocket):
             await self._breathe()  # before it is queued: cancelled here, it has not been sent
         while not self._turns.place(body):
             if not await self._wait_out(partial(self._room_for, body), deadline):
-                raise TimedOut(self._full_text(), timeout=timeout or 0.0, reason=self._full())
+                raise self._no_room(timeout)
+
+    async def flush(self, timeout: float | None = None) -> None:
+        """Wait until everything queued was handed to the kernel (or to the other socket, for inproc).
+
+        Raises:
+            TimedOut: something is still queued after `timeout` seconds.
+            Closed: the socket is closed, or was during the call.
+        """
+        await self.enter()
+        turns = self._turns
+        turns.check_open()
+        if not await self._wait_out(lambda: turns.core.look < 0 or turns.core.drained, deadline_of(timeout)):
+            raise self._not_flushed(timeout)
+        turns.check_open()
+
+
+class TaskSending(TaskOutgoing):
+    """The sending half, for patterns whose messages are bodies."""
+
+    async def send(self, body: Body, *, timeout: float | None = None) -> None:
+        """Queue one message; waits only while the queue is at its mark.
+
+        A return means that the message is in the queue or further, not that a peer has it. What a task sends
+        before it lets the loop run is written together. Cancelled, it has queued nothing.
+
+        Args:
+            body: any contiguous bytes-like object; a mutable one may be changed as soon as this returns.
+            timeout: seconds to wait for room; None: for ever; 0: not at all.
+
+        Raises:
+            TimedOut: no room in time; ``.reason`` is ``"no_peer"`` or ``"queue_full"``. The message was not taken.
+            TypeError: `body` is a str, or not bytes-like, or not contiguous.
+            Closed: the socket is closed, or was during the call.
+        """
+        if type(body) is bytes and len(body) <= self._small:
+            self._outbox.append(body)
+            if len(self._outbox) > self._core.look:
+                await self._press(body, timeout)
+        else:
+            await self._place(frozen(body), timeout)
 
     def send_nowait(self, body: Body) -> None:
         """Queue one message if there is room.
@@ -371,7 +477,7 @@ class TaskSending(TaskSocket):
             WouldBlock: there is none; ``.reason`` is ``"no_peer"`` or ``"queue_full"``.
             TypeError, Closed: as in `send`.
         """
-        self._send_now(body)
+        self._send_now(frozen(body))
 
     async def send_many(self, bodies: Iterable[Body], *, timeout: float | None = None) -> int:
         """Queue many messages, in order, and return how many.
@@ -399,42 +505,93 @@ class TaskSending(TaskSocket):
                 if not part:
                     break
                 if not await self._wait_out(partial(self._room_for, part[0]), deadline):
-                    raise TimedOut(self._full_text(), timeout=timeout or 0.0, reason=self._full(), sent=sent)
+                    raise self._no_room(timeout, sent)
         return sent
 
-    async def flush(self, timeout: float | None = None) -> None:
-        """Wait until everything queued was handed to the kernel (or to the other socket, for inproc).
 
-        Raises:
-            TimedOut: something is still queued after `timeout` seconds.
-            Closed: the socket is closed, or was during the call.
-        """
+class TaskIncoming(TaskSocket):
+    """A socket that has an inbox."""
+
+    async def _next(self, timeout: float | None, until: Until | None = None) -> Any:  # what the pattern's inbox has
+        """Take the next message; somebody else may end the wait by `until`."""
+        try:
+            for message in self._take:
+                return message
+        except IndexError:
+            pass
+        return await self._next_slowly(timeout, until)
+
+    async def _next_slowly(self, timeout: float | None, until: Until | None = None) -> Any:  # as _next
+        deadline = deadline_of(timeout)
+        box = self._inbox if until is None else until
+        while True:
+            in_time = await self._fill(deadline, box)
+            try:
+                return self._pop()
+            except IndexError:
+                pass
+            self._turns.check_open()
+            if not in_time or (until is not None and until.over):
+                raise no_message(timeout)
+
+    async def _next_many(self, most: int, timeout: float | None, until: Until | None = None) -> list[Any]:  # as _next
+        """Take what is there, at least one and at most `most`."""
+        if most < 1:
+            raise ValueError(f"max is at least 1 message, not {most}")
+        deadline = deadline_of(timeout)
+        box = self._inbox if until is None else until
+        in_time = True
+        while not (messages := self._take_many(most)):
+            self._turns.check_open()
+            if not in_time or (until is not None and until.over):
+                raise no_message(timeout)
+            in_time = await self._fill(deadline, box)
+        return messages
+
+    async def _fill(self, deadline: float | None, box: object, own: deque[Waiter] | None = None) -> bool:
+        """Get something into `box` (the inbox, or a question): read, or wait to; False when the time is over."""
         turns = self._turns
+        into = turns.into
+        if self._flusher is not None:
+            turns.keep()  # what the answer waits for goes now; the flush that is scheduled finds nothing to do
+        if box:
+            return True
         turns.check_open()
-        if not await self._wait_out(lambda: turns.core.look < 0 or turns.core.drained, deadline_of(timeout)):
-            queued = self._core.stats().queued
-            raise TimedOut(f"{queued} messages are still queued", timeout=timeout or 0.0, reason="not_flushed")
-        turns.check_open()
+        if into.take():
+            try:
+                while True:
+                    if not turns.fill() or box:
+                        break  # a large message arrives in pieces
+                if not box and self._spinner.worth_it():
+                    self._spinner.spin(box)
+            finally:
+                into.lock.release()
+                if turns.core.inbox:
+                    into.wake()
+            if box:
+                self._greed += 1
+                if self._greed >= GREED:
+                    self._greed = 0
+                    await self._breathe()
+                return True
+        if deadline is not None and monotonic() >= deadline:
+            return False
+        self._greed = 0
+        await self._watch(into, self._do_in, lambda: bool(box or turns.ready_in) or self.closed, deadline, own)
+        return True
+
+    _greed = 0
+
+    @property
+    def _spinner(self) -> Spinner:
+        spinner: Spinner | None = self.__dict__.get("_spinner_")
+        if spinner is None:
+            spinner = self.__dict__["_spinner_"] = Spinner(self._turns)
+        return spinner
 
 
-class TaskHeaded(TaskSending):
-    """The sending half of a Pair1."""
-
-    async def send(self, body: Body, *, timeout: float | None = None) -> None:
-        """Queue one message, as every `send`; the header is put in front of it."""
-        await super().send(headed(body), timeout=timeout)
-
-    def send_nowait(self, body: Body) -> None:
-        """Queue one message if there is room, as every `send_nowait`."""
-        super().send_nowait(headed(body))
-
-    async def send_many(self, bodies: Iterable[Body], *, timeout: float | None = None) -> int:
-        """Queue many messages, as every `send_many`."""
-        return await super().send_many(map(headed, bodies), timeout=timeout)
-
-
-class TaskReceiving(TaskSocket):
-    """The receiving half."""
+class TaskReceiving(TaskIncoming):
+    """The receiving half, for patterns whose messages are bodies."""
 
     async def recv(self, *, timeout: float | None = None) -> bytes:
         """Wait for one message. Cancelled, it has taken none.
@@ -448,63 +605,11 @@ class TaskReceiving(TaskSocket):
         """
         try:
             for body in self._take:
-                return body
+                return body  # type: ignore[no-any-return]  # of this pattern the inbox has bodies
         except IndexError:
             pass
-        return await self._recv_slowly(timeout)
-
-    async def _recv_slowly(self, timeout: float | None) -> bytes:
-        deadline = deadline_of(timeout)
-        while True:
-            in_time = await self._fill(deadline)
-            try:
-                return self._pop()
-            except IndexError:
-                pass
-            self._turns.check_open()
-            if not in_time:
-                raise TimedOut(f"no message within {timeout} s", timeout=timeout or 0.0, reason="no_message")
-
-    async def _fill(self, deadline: float | None) -> bool:
-        """Get something into the inbox: read, or wait to; False when the time is over."""
-        turns, inbox = self._turns, self._inbox
-        into = turns.into
-        if self._flusher is not None:
-            turns.keep()  # what the answer waits for goes now; the flush that is scheduled finds nothing to do
-        if inbox:
-            return True
-        turns.check_open()
-        if into.take():
-            try:
-                while True:
-                    if not turns.fill() or inbox:
-                        break  # a large message arrives in pieces
-                if not inbox and self._spinner.worth_it():
-                    self._spinner.spin()
-            finally:
-                into.lock.release()
-                if inbox:
-                    into.wake()
-            if inbox:
-                self._greed += 1
-                if self._greed >= GREED:
-                    self._greed = 0
-                    await self._breathe()
-                return True
-        if deadline is not None and monotonic() >= deadline:
-            return False
-        self._greed = 0
-        await self._watch(into, self._do_in, lambda: bool(inbox or turns.ready_in) or self.closed, deadline)
-        return True
-
-    _greed = 0
-
-    @property
-    def _spinner(self) -> Spinner:
-        spinner: Spinner | None = self.__dict__.get("_spinner_")
-        if spinner is None:
-            spinner = self.__dict__["_spinner_"] = Spinner(self._turns)
-        return spinner
+        message: bytes = await self._next_slowly(timeout)
+        return message
 
     def recv_nowait(self) -> bytes:
         """Take one message if one is there.
@@ -513,7 +618,8 @@ class TaskReceiving(TaskSocket):
             WouldBlock: none is there.
             Closed: the socket is closed.
         """
-        return self._recv_now()
+        body: bytes = self._recv_now()
+        return body
 
     async def recv_many(self, max: int = MANY, *, timeout: float | None = None) -> list[bytes]:  # noqa: A002  # the plain word
         """Wait for at least one message and take what is there, at most `max`. Cancelled, it has taken none.
@@ -521,16 +627,7 @@ class TaskReceiving(TaskSocket):
         Raises:
             TimedOut, Closed: as `recv`.
         """
-        if max < 1:
-            raise ValueError(f"max is at least 1 message, not {max}")
-        deadline = deadline_of(timeout)
-        in_time = True
-        while not (bodies := self._take_many(max)):
-            self._turns.check_open()
-            if not in_time:
-                raise TimedOut(f"no message within {timeout} s", timeout=timeout or 0.0, reason="no_message")
-            in_time = await self._fill(deadline)
-        return bodies
+        return await self._next_many(max, timeout)
 
     def __aiter__(self) -> Self:
         return self

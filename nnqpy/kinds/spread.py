@@ -1,4 +1,4 @@
-"""What the sockets of one pattern have beyond all sockets, in every face: options of their own, subscriptions."""
+"""Pub, Sub and Bus: a policy for who is behind, subscriptions."""
 
 from __future__ import annotations
 
@@ -6,73 +6,33 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from nnqpy.base import BaseSocket
 from nnqpy.message import frozen
-from nnqpy.patterns.bus import BusCore
-from nnqpy.patterns.pair1 import FIRST_HOP, Pair1Core
-from nnqpy.patterns.pubsub import LatestSubCore, PubCore, SubCore
+from nnqpy.patterns.pubsub import LatestSubCore, SubCore
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Unpack
 
     from nnqpy.base import Common
-    from nnqpy.message import Body
     from nnqpy.options import OnFull, Options
 
 KEEP: Final = ("all", "latest")
 
 
-class PubKind(BaseSocket):
-    """A Pub, less the face."""
+class SpreadKind(BaseSocket):
+    """A Pub or a Bus, less the face."""
 
-    _pattern = PubCore
     _specials = frozenset({"on_full"})
 
-    def __init__(self, *, on_full: OnFull = "drop_oldest", **common: Unpack[Common]) -> None:
+    def __init__(self, *, on_full: OnFull | None = None, **common: Unpack[Common]) -> None:
         """Make a socket; `common` is what every socket takes.
 
         Args:
-            on_full: what a Sub that is `send_hwm` messages behind misses: ``"drop_oldest"`` or ``"drop_newest"`` of
-                them. ``"block"``: nothing; then `send` waits for it, and so do all others.
+            on_full: what a peer that is `send_hwm` messages behind misses: ``"drop_oldest"`` (None: so does a Pub) or
+                ``"drop_newest"`` (None: so does a Bus) of them. ``"block"``: nothing; then `send` waits for it, and so
+                do all others.
             common: as `BaseSocket`; `send_hwm` is per peer.
         """
         super().__init__(on_full=on_full, **common)
-
-
-class BusKind(BaseSocket):
-    """A Bus, less the face."""
-
-    _pattern = BusCore
-    _specials = frozenset({"on_full"})
-
-    def __init__(self, *, on_full: OnFull = "drop_newest", **common: Unpack[Common]) -> None:
-        """Make a socket; `common` is what every socket takes.
-
-        Args:
-            on_full: as for a Pub.
-            common: as `BaseSocket`; `send_hwm` is per peer.
-        """
-        super().__init__(on_full=on_full, **common)
-
-
-class Pair1Kind(BaseSocket):
-    """A Pair1, less the face."""
-
-    _pattern = Pair1Core
-    _specials = frozenset({"max_ttl"})
-
-    def __init__(self, *, max_ttl: int = 8, **common: Unpack[Common]) -> None:
-        """Make a socket; `common` is what every socket takes.
-
-        Args:
-            max_ttl: steps that a message may have made, 1 to 15; one that has made more is dropped.
-            common: as `BaseSocket`.
-        """
-        super().__init__(max_ttl=max_ttl, **common)
-
-
-def headed(body: Body) -> bytes:
-    """Return a Pair1's message with its header: one step."""
-    return FIRST_HOP + frozen(body)
 
 
 class SubKind(BaseSocket):

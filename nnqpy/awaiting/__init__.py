@@ -1,0 +1,1 @@
+"""How a task waits for messages: what the asyncio and the trio face share."""

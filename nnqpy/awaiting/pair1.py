@@ -1,0 +1,30 @@
+"""Pair1 in the task faces."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nnqpy.awaiting.sockets import TaskSending
+from nnqpy.kinds.pair1 import headed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from nnqpy.message import Body
+
+
+class TaskHeaded(TaskSending):
+    """The sending half of a Pair1."""
+
+    async def send(self, body: Body, *, timeout: float | None = None) -> None:
+        """Queue one message, as every `send`; the header is put in front of it."""
+        await self.enter()
+        await self._queue(headed(body), timeout)
+
+    def send_nowait(self, body: Body) -> None:
+        """Queue one message if there is room, as every `send_nowait`."""
+        self._send_now(headed(body))
+
+    async def send_many(self, bodies: Iterable[Body], *, timeout: float | None = None) -> int:
+        """Queue many messages, as every `send_many`."""
+        return await super().send_many(map(headed, bodies), timeout=timeout)

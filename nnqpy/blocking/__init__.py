@@ -1,0 +1,1 @@
+"""How a thread waits for messages: the blocking face's classes."""

@@ -1,0 +1,143 @@
+"""Questions: replies find who asked by a number, whichever peer they come from (Req, Surveyor).
+
+What arrives goes to the inbox as ever, and from there, by one C call a reply, to the question with its number. A reply
+that nobody asked for, or asks for no more, is discarded and counted.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from itertools import count, starmap
+from random import getrandbits
+from typing import TYPE_CHECKING, Final, Protocol
+
+from nnqpy.errors import Reason
+from nnqpy.routing.backtrace import WORD
+from nnqpy.routing.core import SocketCore
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from nnqpy.options import Options
+    from nnqpy.routing.core import Peer
+
+_ONE: Final = ((),)
+
+
+class _Waiter(Protocol):
+    def wake(self) -> None: ...
+
+
+class Question:
+    """A request or a survey that is open, and the replies to it that nobody has taken yet.
+
+    It is true as soon as it makes no sense to wait for it any longer.
+    """
+
+    __slots__ = ("due", "key", "limit", "line", "over", "payload", "peer", "queue")
+
+    def __init__(self, key: bytes, body: bytes, limit: int) -> None:
+        self.key = key
+        """The number, as it stands on the wire."""
+        self.payload = key + body
+        self.queue: deque[bytes] = deque()
+        """Replies, each with the number in front."""
+        self.limit = limit
+        """Replies that may wait here."""
+        self.line: deque[_Waiter] = deque()
+        """Those who wait for a reply; all are woken together."""
+        self.over = ""
+        """Why there will be no reply any more; empty: there may be."""
+        self.due = float("inf")
+        """When it is sent again (`monotonic` seconds)."""
+        self.peer = 0
+        """Who has it; 0: it was not written yet."""
+
+    def __bool__(self) -> bool:
+        return bool(self.queue or self.over)
+
+    def wake(self) -> None:
+        """Have those who wait look."""
+        for waiter in tuple(self.line):
+            waiter.wake()
+
+    def end(self, why: str) -> None:
+        """Say why there will be no reply any more."""
+        self.over = why
+        self.wake()
+
+
+class Questions(SocketCore):
+    """Receives replies by number."""
+
+    receives = True
+    surplus = "duplicate_reply"
+    """Why a reply is discarded when enough of them wait."""
+
+    def __init__(self, options: Options) -> None:
+        super().__init__(options)
+        self.questions: dict[bytes, Question] = {}
+        self._numbers: Iterator[int] = count(getrandbits(31))
+        self._told: Question | None = None
+        """Whose reply was moved, and whose askers may not have been told."""
+
+    def ask(self, body: bytes, limit: int) -> Question:
+        """Open a question; what is to be sent is its `payload`."""
+        while True:
+            key = (next(self._numbers) & 0x7FFFFFFF | 0x80000000).to_bytes(WORD, "big")
+            question = Question(key, body, limit)
+            if self.questions.setdefault(key, question) is question:
+                return question
+
+    def forget(self, question: Question) -> None:
+        """Ask no longer: what has not left is taken back, and replies to it are discarded."""
+        if self.questions.pop(question.key, None) is not None and not question.peer:
+            with self.lock:
+                self.withdraw(question.payload)
+
+    def deliver(self, peer: Peer, bodies: list[bytes]) -> Iterable[bytes]:
+        """Take what has a number; a peer that leaves it out speaks something else, and is closed."""
+        if min(map(len, bodies)) >= WORD:
+            return bodies
+        for place, payload in enumerate(bodies):
+            if len(payload) < WORD:
+                detail = f"a reply of {len(payload)} bytes; the number in front of the body is {WORD} bytes"
+                self.lose(peer, Reason.HEADER_MISSING, detail)
+                return bodies[:place]
+        raise AssertionError("one of them was too short")
+
+    def sort(self) -> None:
+        """In-turn held: give each reply in the inbox to its question."""
+        if self._told is not None:
+            self._told.wake()
+            self._told = None
+        inbox, questions = self.inbox, self.questions
+        while inbox:
+            question = questions.get(inbox[0][:WORD])
+            if question is None:
+                self._discard_reply("unknown_request")
+            elif len(question.queue) >= question.limit or question.over:
+                self._discard_reply(self.surplus)
+            else:
+                # Noted before it moves: if an interrupt comes in between, the next holder of the turn tells them.
+                self._told = question
+                question.queue.extend(starmap(inbox.popleft, _ONE))
+                question.wake()
+                self._told = None
+
+    def _discard_reply(self, why: str) -> None:
+        self.discard(why, 1)
+        self.inbox.popleft()
+
+    @property
+    def unread(self) -> int:
+        """Replies received that nobody has taken yet."""
+        waiting = super().unread
+        for question in tuple(self.questions.values()):
+            waiting += len(question.queue)
+        return waiting
+
+    def end_all(self, why: str) -> None:
+        """The socket is closed: nobody gets a reply any more."""
+        for question in tuple(self.questions.values()):
+            question.end(why)
