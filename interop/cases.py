@@ -91,7 +91,7 @@ SPREADS: Final = {"pub", "bus"}
 
 
 def _sizes(peer: Kind, pattern: Pattern, flow: Flow) -> tuple[int, ...]:
-    """Return all sizes; but a program that has to be waited for, for each body, says just one."""
+    """Return all sizes; but a program that says its body again and again, to be heard at all, says just one."""
     return (100,) if peer != "pynng" and pattern.theirs in SPREADS and flow is not Flow.OUT else SIZES
 
 

@@ -1,7 +1,8 @@
 """Cat: nngcat and nanocat, the command-line peers: one process receives all there is, or sends one body.
 
 What both have in common: a body to send is an argument or a file at the start, so each body takes a process of its own,
-and that process is kept (``--interval``): nanocat ends right after its send and takes the message with it.
+and that process is kept (``--interval``): nanocat ends right after its send and takes the message with it. What waits
+for nobody is said again and again.
 
 Neither says when it listens or is connected; both, and nnqpy, dial until it works, and what happened is told at the
 first `receive`.
@@ -14,7 +15,7 @@ empty ``--data``; it receives no message of more than 1 MiB.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import IO, TYPE_CHECKING, Final
+from typing import IO, TYPE_CHECKING, ClassVar, Final
 
 from interop.peers.child import Child
 from interop.peers.peer import PeerFailed
@@ -30,10 +31,6 @@ _IDLE: Final = "60"
 """Seconds that a program stays after its last word or its one send: more than a test lasts, and not for ever."""
 
 
-_PAUSE: Final = "1"
-"""Seconds that it waits for us before it says what would not wait for us."""
-
-
 class Cat(ABC):
     """One of the two programs as a peer.
 
@@ -43,11 +40,13 @@ class Cat(ABC):
     """
 
     one_body = True
+    _soon: ClassVar[str]
+    """Seconds until it says again what waits for nobody, as a Pub's: the first that comes is as good as another."""
 
     def __init__(self, protocol: str, side: Side, url: str, *, speaks: bool) -> None:
         self.url = url
         self._call = self._words(protocol, side, url)
-        self._pause = ["--delay", _PAUSE] if protocol in {"pub", "bus"} else []
+        self._repeat = ["--interval", self._soon if protocol in {"pub", "bus"} else _IDLE]
         self._child: Child | None = None
         if not speaks:
             self._launch(self._call)
@@ -57,7 +56,7 @@ class Cat(ABC):
         """The program, its socket and its output's format."""
 
     def send(self, body: bytes) -> None:
-        self._speak(body, ["--interval", _IDLE, *self._pause])
+        self._speak(body, self._repeat)
 
     def receive(self, count: int = 1) -> list[bytes]:
         if self._child is None:
@@ -82,6 +81,8 @@ class Cat(ABC):
 
 class Nngcat(Cat):
     """nng's own program."""
+
+    _soon = "1"  # the least that it takes: whole seconds
 
     def _words(self, protocol: str, side: Side, url: str) -> list[str]:
         where = "--listen" if side == "bind" else "--dial"
@@ -108,6 +109,8 @@ class Nngcat(Cat):
 
 class Nanocat(Cat):
     """nanomsg's program."""
+
+    _soon = "0.05"
 
     def _words(self, protocol: str, side: Side, url: str) -> list[str]:
         where = "--bind" if side == "bind" else "--connect"
