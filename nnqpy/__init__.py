@@ -8,6 +8,7 @@ from nnqpy.errors import (
     Closed,
     ForkedError,
     NnqError,
+    PeerGone,
     ProtocolError,
     Reason,
     StateError,
@@ -16,7 +17,8 @@ from nnqpy.errors import (
     WouldBlock,
 )
 from nnqpy.events import DrainReport, Event, PeerInfo, Stats
-from nnqpy.sync import Bus, Events, Pair, Pair1, Pub, Pull, Push, Sub
+from nnqpy.message import Message
+from nnqpy.sync import Bus, Events, Pair, Pair1, Pub, Pull, Push, Rep, Req, Respondent, Sub, Surveyor
 
 __version__ = "0.1.0"
 
@@ -28,18 +30,24 @@ __all__ = [
     "Event",
     "Events",
     "ForkedError",
+    "Message",
     "NnqError",
     "Pair",
     "Pair1",
+    "PeerGone",
     "PeerInfo",
     "ProtocolError",
     "Pub",
     "Pull",
     "Push",
     "Reason",
+    "Rep",
+    "Req",
+    "Respondent",
     "StateError",
     "Stats",
     "Sub",
+    "Surveyor",
     "TimedOut",
     "UnsupportedOperation",
     "WouldBlock",

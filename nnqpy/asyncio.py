@@ -10,9 +10,11 @@ import asyncio
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from nnqpy.awaiting.dialogue import TaskAnswersSocket, TaskReqSocket, TaskSurveyorSocket
 from nnqpy.awaiting.pair1 import TaskHeaded
 from nnqpy.awaiting.sockets import TaskEvents as Events
 from nnqpy.awaiting.sockets import TaskReceiving, TaskSending, TaskSocket
+from nnqpy.kinds.dialogue import RepKind, RespondentKind
 from nnqpy.kinds.pair1 import Pair1Kind
 from nnqpy.kinds.spread import SpreadKind, SubKind
 from nnqpy.patterns.bus import BusCore
@@ -21,11 +23,25 @@ from nnqpy.patterns.pipeline import PullCore, PushCore
 from nnqpy.patterns.pubsub import PubCore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from nnqpy.turns import Turn
 
-__all__ = ["Bus", "Events", "Pair", "Pair1", "Pub", "Pull", "Push", "Socket", "Sub"]
+__all__ = [
+    "Bus",
+    "Events",
+    "Pair",
+    "Pair1",
+    "Pub",
+    "Pull",
+    "Push",
+    "Rep",
+    "Req",
+    "Respondent",
+    "Socket",
+    "Sub",
+    "Surveyor",
+]
 
 
 class _TaskWaiter:
@@ -125,6 +141,14 @@ class Socket(TaskSocket):
     def _new_watch(self, turn: Turn, work: Callable[[], None]) -> _Watch:
         return _Watch(asyncio.get_running_loop(), turn, work)
 
+    async def _together(self, works: Sequence[Callable[[], Awaitable[None]]]) -> None:
+        async def run(work: Callable[[], Awaitable[None]]) -> None:
+            await work()
+
+        async with asyncio.TaskGroup() as group:
+            for work in works:
+                group.create_task(run(work))
+
     def _soon(self, flush: Callable[[], None]) -> None:
         asyncio.get_running_loop().call_soon(flush)
 
@@ -171,3 +195,19 @@ class Bus(SpreadKind, TaskSending, TaskReceiving, Socket):
     """Talks to all other Bus sockets that are attached to it; one that is behind misses the newest messages."""
 
     _pattern = BusCore
+
+
+class Req(TaskReqSocket, Socket):
+    """Asks a Rep, and waits for its reply; asks another one if it dies."""
+
+
+class Rep(RepKind, TaskAnswersSocket, Socket):
+    """Answers each request by the way it came."""
+
+
+class Surveyor(TaskSurveyorSocket, Socket):
+    """Asks all Respondents that are attached, and takes their replies until a deadline."""
+
+
+class Respondent(RespondentKind, TaskAnswersSocket, Socket):
+    """Answers surveys, or not, each by the way it came."""

@@ -30,8 +30,7 @@ if TYPE_CHECKING:
     from nnqpy.events import Event, PeerInfo, Stats
     from nnqpy.message import Body
     from nnqpy.options import OnFull
-    from nnqpy.routing.core import SocketCore
-    from nnqpy.turns import Waiter
+    from nnqpy.routing.core import SocketCore, Waiter
 
 log = logging.getLogger(__name__)
 

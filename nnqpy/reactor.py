@@ -18,6 +18,7 @@ import weakref
 from typing import TYPE_CHECKING, Final
 
 from nnqpy.poller import HANG_UP, STRAY
+from nnqpy.routing.core import NEVER
 from nnqpy.turns import Verdict
 
 if TYPE_CHECKING:
@@ -174,6 +175,11 @@ class Janitor:
             with contextlib.suppress(OSError, ValueError):
                 self._hang_ups.unregister(engine.fd)
 
+    def remind(self, turns: Turns, at: float) -> None:
+        """Call a socket's `on_time` at a time (`monotonic` seconds), and then whenever it says; from any thread."""
+        one = weakref.ref(turns)
+        self.call(lambda: self.loop.call_at(at, self._remind, one))
+
     def keep_fresh(self, turns: Turns) -> None:
         """Read a socket whenever something comes, until it is let go of; from any thread."""
         fd = turns.into.poller.fileno()
@@ -226,6 +232,18 @@ class Janitor:
             return
         if not done:
             self.loop.call_later(RETRY, self._freshen, turns)
+
+    def _remind(self, one: weakref.ref[Turns]) -> None:
+        turns = one()
+        if turns is None:
+            return
+        try:
+            at = turns.on_time()
+        except Exception:  # as in _tend
+            log.exception("on-time-failed socket=%s", turns.core.proto.label)
+            return
+        if at < NEVER:
+            self.loop.call_at(at, self._remind, one)
 
     def _look_at(self, turns: Turns, engine: Peer) -> None:
         try:

@@ -6,8 +6,10 @@ and loses nothing by it.
 
 from __future__ import annotations
 
+from nnqpy.blocking.dialogue import AnswersSocket, ReqSocket, SurveyorSocket
 from nnqpy.blocking.pair1 import HeadedSending
 from nnqpy.blocking.sockets import Events, Receiving, Sending, Socket
+from nnqpy.kinds.dialogue import RepKind, RespondentKind
 from nnqpy.kinds.pair1 import Pair1Kind
 from nnqpy.kinds.spread import SpreadKind, SubKind
 from nnqpy.patterns.bus import BusCore
@@ -15,7 +17,21 @@ from nnqpy.patterns.pair import PairCore
 from nnqpy.patterns.pipeline import PullCore, PushCore
 from nnqpy.patterns.pubsub import PubCore
 
-__all__ = ["Bus", "Events", "Pair", "Pair1", "Pub", "Pull", "Push", "Socket", "Sub"]
+__all__ = [
+    "Bus",
+    "Events",
+    "Pair",
+    "Pair1",
+    "Pub",
+    "Pull",
+    "Push",
+    "Rep",
+    "Req",
+    "Respondent",
+    "Socket",
+    "Sub",
+    "Surveyor",
+]
 
 
 class Push(Sending):
@@ -54,3 +70,19 @@ class Bus(SpreadKind, Sending, Receiving):
     """Talks to all other Bus sockets that are attached to it; one that is behind misses the newest messages."""
 
     _pattern = BusCore
+
+
+class Req(ReqSocket):
+    """Asks a Rep, and waits for its reply; asks another one if it dies."""
+
+
+class Rep(RepKind, AnswersSocket):
+    """Answers each request by the way it came."""
+
+
+class Surveyor(SurveyorSocket):
+    """Asks all Respondents that are attached, and takes their replies until a deadline."""
+
+
+class Respondent(RespondentKind, AnswersSocket):
+    """Answers surveys, or not, each by the way it came."""

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from nnqpy.awaiting.dialogue import TaskAnswersSocket, TaskReqSocket, TaskSurveyorSocket
 from nnqpy.awaiting.pair1 import TaskHeaded
 from nnqpy.awaiting.sockets import TaskEvents as Events
 from nnqpy.awaiting.sockets import TaskReceiving, TaskSending, TaskSocket
+from nnqpy.kinds.dialogue import RepKind, RespondentKind
 from nnqpy.kinds.pair1 import Pair1Kind
 from nnqpy.kinds.spread import SpreadKind, SubKind
 from nnqpy.patterns.bus import BusCore
@@ -22,14 +24,28 @@ from nnqpy.patterns.pipeline import PullCore, PushCore
 from nnqpy.patterns.pubsub import PubCore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
 
     from trio.lowlevel import TrioToken
 
     from nnqpy.message import Body
     from nnqpy.turns import Turn
 
-__all__ = ["Bus", "Events", "Pair", "Pair1", "Pub", "Pull", "Push", "Socket", "Sub"]
+__all__ = [
+    "Bus",
+    "Events",
+    "Pair",
+    "Pair1",
+    "Pub",
+    "Pull",
+    "Push",
+    "Rep",
+    "Req",
+    "Respondent",
+    "Socket",
+    "Sub",
+    "Surveyor",
+]
 
 
 def _token() -> TrioToken | None:
@@ -134,6 +150,11 @@ class Socket(TaskSocket):
         """Begin a call: a cancellation point before anything is done."""
         await trio.lowlevel.checkpoint_if_cancelled()
 
+    async def _together(self, works: Sequence[Callable[[], Awaitable[None]]]) -> None:
+        async with trio.open_nursery() as nursery:
+            for work in works:
+                nursery.start_soon(work)
+
     def _soon(self, flush: Callable[[], None]) -> None:
         trio.lowlevel.current_trio_token().run_sync_soon(flush)
 
@@ -200,3 +221,19 @@ class Bus(SpreadKind, _Sending, _Receiving):
     """Talks to all other Bus sockets that are attached to it; one that is behind misses the newest messages."""
 
     _pattern = BusCore
+
+
+class Req(TaskReqSocket, Socket):
+    """Asks a Rep, and waits for its reply; asks another one if it dies."""
+
+
+class Rep(RepKind, TaskAnswersSocket, Socket):
+    """Answers each request by the way it came."""
+
+
+class Surveyor(TaskSurveyorSocket, Socket):
+    """Asks all Respondents that are attached, and takes their replies until a deadline."""
+
+
+class Respondent(RespondentKind, TaskAnswersSocket, Socket):
+    """Answers surveys, or not, each by the way it came."""

@@ -22,17 +22,17 @@ import threading
 from collections import deque
 from enum import Enum, auto
 from time import monotonic
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from nnqpy.errors import Closed, ForkedError, Reason
 from nnqpy.events import PeerAdded
 from nnqpy.poller import MOST, READABLE, WRITABLE_ONCE, Bell, Poller
-from nnqpy.routing.core import ignore
+from nnqpy.routing.core import NEVER, ignore
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from nnqpy.routing.core import Peer, SocketCore
+    from nnqpy.routing.core import Peer, SocketCore, Waiter
 
 QUIET: Final = 10e-6
 """Seconds since the last write after which a lone message is written at once."""
@@ -52,18 +52,6 @@ FEW: Final = 4
 
 exiting: Final = threading.Event()
 """Set when the interpreter goes down."""
-
-
-class Waiter(Protocol):
-    """Somebody who stands in line."""
-
-    @property
-    def woken(self) -> bool:
-        """Whether somebody has told it to look again."""
-        ...
-
-    def wake(self) -> None:
-        """Tell it to look again; from any thread, and a second time changes nothing."""
 
 
 def wake(line: deque[Waiter], number: int) -> None:
@@ -686,6 +674,23 @@ class Turns:
             into.wake()
         self.delivered()
         return True
+
+    def on_time(self) -> float:
+        """Do what is due; return when to come again (`monotonic` seconds). Called by the janitor."""
+        core, into = self.core, self.into
+        now = monotonic()
+        if self.state is not State.OPEN or now < core.timer:
+            return NEVER  # closed; or somebody comes later, who was called after us
+        if into.take():
+            try:
+                self.fill()  # what is waited for may have come, and nobody looked
+            finally:
+                into.lock.release()
+                into.wake()
+        at = core.on_time(now)
+        if core.outbox:
+            self.write()
+        return at
 
     def freshen(self) -> bool:
         """Read what is there for a socket that nobody may be reading; False: try again later."""

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from collections import deque
     from collections.abc import Callable
 
-    from nnqpy.turns import Turn, Turns, Waiter
+    from nnqpy.routing.core import Waiter
+    from nnqpy.turns import Turn, Turns
 
 SPIN: Final = 100e-6
 """Seconds that a reader looks again and again before it waits in the kernel, while that pays.

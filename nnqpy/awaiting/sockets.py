@@ -21,14 +21,15 @@ from nnqpy.waiting import Spinner, deadline_of
 
 if TYPE_CHECKING:
     from collections import deque
-    from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Sequence
     from types import TracebackType
 
     from nnqpy.base import EventLog
     from nnqpy.endpoint import AnyDialer
     from nnqpy.events import DrainReport, Event, PeerInfo
     from nnqpy.message import Body
-    from nnqpy.turns import Turn, Waiter
+    from nnqpy.routing.core import Waiter
+    from nnqpy.turns import Turn
     from nnqpy.waiting import Until
 
 PLACES = 16
@@ -48,11 +49,11 @@ class _Flush:
 
     def __call__(self) -> None:
         self._called = True
-        self._socket._flush()  # noqa: SLF001  # the other half of this module
+        self._socket._flush()
 
     def __del__(self) -> None:
         if not self._called:
-            self._socket._turns.attend()  # noqa: SLF001  # likewise
+            self._socket._turns.attend()
 
 
 class TaskWaiter(Protocol):
@@ -113,8 +114,8 @@ class TaskEvents:
             raise Closed("the socket is closed and has no more to tell")
         deadline, log = deadline_of(timeout), self._log
         while (event := log.take()) is None:
-            if self._socket._turns.state is State.FORKED:  # noqa: SLF001  # its own socket's; nothing will happen here
-                self._socket._turns.check_open()  # noqa: SLF001  # likewise
+            if self._socket._turns.state is State.FORKED:  # nothing will happen here
+                self._socket._turns.check_open()
             if deadline is not None and monotonic() >= deadline:
                 raise TimedOut(f"no event within {timeout} s", timeout=timeout or 0.0, reason="no_event")
             await self._socket.stand(log.line, lambda: bool(log.events), deadline)
@@ -137,6 +138,10 @@ class TaskSocket(BaseSocket):
 
     async def enter(self) -> None:
         """Begin a call: where the loop wants it, a cancellation point before anything is done."""
+
+    @abstractmethod
+    async def _together(self, works: Sequence[Callable[[], Awaitable[None]]]) -> None:
+        """Run all of them at the same time, until all are over; the error of one ends the others."""
 
     @abstractmethod
     def _soon(self, flush: Callable[[], None]) -> None:

@@ -12,7 +12,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from nnqpy.proto import Proto
-from nnqpy.routing.backtrace import WORD
+from nnqpy.routing.core import NEVER
 from nnqpy.routing.questions import Questions
 from nnqpy.routing.reply_path import ReplyPath
 from nnqpy.routing.requests import Requests
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from nnqpy.options import Options
     from nnqpy.routing.core import Peer
     from nnqpy.routing.questions import Question
-
-NEVER = float("inf")
 
 _due = attrgetter("due")
 
@@ -39,27 +37,26 @@ class ReqCore(SendPump, Questions):
         super().__init__(options)
         self.resent = 0
         """Requests that were sent once more."""
-        self.timer = NEVER
-        """When somebody comes to look which are due (`monotonic` seconds); changed with the lock held."""
 
-    def schedule(self, question: Question, due: float) -> bool:
-        """Have a request sent again at `due`; True if nobody comes to look before that."""
+    def schedule(self, question: Question, now: float, again_after: float) -> bool:
+        """Have a request sent again after so many seconds; True if nobody comes to look before that."""
         with self.lock:
-            question.due = due
-            if due >= self.timer:
+            question.again_after, question.due = again_after, now + again_after
+            if question.due >= self.timer:
                 return False
-            self.timer = due
+            self.timer = question.due
             return True
 
-    def overdue(self, now: float) -> set[Question]:
-        """Return the requests that are due now, and note when the next ones are."""
-        waiting = list(filterfalse(bool, tuple(self.questions.values())))
-        due = {one for one in waiting if one.due <= now}
+    def on_time(self, now: float) -> float:
+        """Send again what is due; return when the next is."""
+        due = {one for one in self.open() if one.due <= now and not one}
+        for question in due:
+            self.again(question)
+            question.due = now + (question.again_after or 0.0)
         with self.lock:
-            # Whoever asks from here on compares with the timer that we set now.
-            later = filterfalse(due.__contains__, filterfalse(bool, tuple(self.questions.values())))
-            self.timer = min(map(_due, later), default=NEVER)
-        return due
+            # Who asks from here on compares with the timer that we set now.
+            self.timer = min(map(_due, filterfalse(bool, self.open())), default=NEVER)
+        return self.timer
 
     def again(self, question: Question) -> None:
         """Queue a request once more; one that was not even written yet still stands in the queue."""
@@ -73,17 +70,17 @@ class ReqCore(SendPump, Questions):
 
     def _went(self, peer: Peer, bodies: Sequence[bytes], whole: int) -> None:
         for place in range(whole):
-            question = self.questions.get(bodies[place][:WORD])
+            question = self.find(bodies[place])
             if question is not None:
                 question.peer = peer.id
 
     def _recover(self) -> None:
         """What a dead peer had and did not answer goes to another, or fails if it may be sent only once."""
         for peer in tuple(self.lost_out):
-            for question in tuple(self.questions.values()):
+            for question in self.open():
                 if question.peer != peer.id or question:
                     continue
-                if question.due < NEVER:
+                if question.again_after is not None:
                     self.again(question)
                 else:
                     question.end("the peer that had the request is gone, and it is sent only once (resend_time=None)")

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 SMALL: Final = 4096
 """Bytes up to which a body is not counted on its own against `send_hwm_bytes` (see `SocketCore.small`)."""
 
+NEVER: Final = float("inf")
+
 _ids = count(1)
 
 
@@ -127,6 +129,18 @@ class Peer(Protocol):
         ...
 
 
+class Waiter(Protocol):
+    """Somebody who stands in line."""
+
+    @property
+    def woken(self) -> bool:
+        """Whether somebody has told it to look again."""
+        ...
+
+    def wake(self) -> None:
+        """Tell it to look again; from any thread, and a second time changes nothing."""
+
+
 _Loss = tuple[Peer, Reason, str, bool]
 
 
@@ -196,6 +210,8 @@ class SocketCore:
         self.emit: Callable[[Event], None] = ignore
         self.on_lost: Callable[[Peer], None] = ignore
         """Told of each lost peer, once it is out of the table."""
+        self.timer = NEVER
+        """When somebody comes to call `on_time` (`monotonic` seconds); changed with the lock held."""
         self._unfinished: _Loss | None = None
 
     # --- peers ---------------------------------------------------------------------------------------------
@@ -261,6 +277,10 @@ class SocketCore:
 
     def _detach(self, peer: Peer) -> None:
         """Pattern hook, lock held: the peer is gone."""
+
+    def on_time(self, now: float) -> float:
+        """Pattern hook: do what is due at `now`; return when it is to be called next."""
+        return NEVER
 
     # --- sending -------------------------------------------------------------------------------------------
 
@@ -406,6 +426,11 @@ class SocketCore:
             return False
         limit = self.options.send_hwm_bytes
         return limit is None or waiting <= 1 or self.big_bytes + (waiting - self.big) * self.small <= limit
+
+    def drop(self, why: str) -> None:
+        """Count a message that was not even queued."""
+        with self.lock:
+            self.dropped[why] += 1
 
     def withdraw(self, body: bytes) -> bool:
         """Take a message that was just appended back out, unless it is under way already; lock held."""

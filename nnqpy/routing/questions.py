@@ -9,23 +9,22 @@ from __future__ import annotations
 from collections import deque
 from itertools import count, starmap
 from random import getrandbits
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
+from weakref import ref
 
 from nnqpy.errors import Reason
 from nnqpy.routing.backtrace import WORD
-from nnqpy.routing.core import SocketCore
+from nnqpy.routing.core import NEVER, SocketCore
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from nnqpy.options import Options
-    from nnqpy.routing.core import Peer
+    from nnqpy.routing.core import Peer, Waiter
 
+SWEEP: Final = 1024
+"""Questions after which the table is looked through for those that nobody has any more."""
 _ONE: Final = ((),)
-
-
-class _Waiter(Protocol):
-    def wake(self) -> None: ...
 
 
 class Question:
@@ -34,7 +33,7 @@ class Question:
     It is true as soon as it makes no sense to wait for it any longer.
     """
 
-    __slots__ = ("due", "key", "limit", "line", "over", "payload", "peer", "queue")
+    __slots__ = ("__weakref__", "again_after", "due", "key", "limit", "line", "over", "payload", "peer", "queue")
 
     def __init__(self, key: bytes, body: bytes, limit: int) -> None:
         self.key = key
@@ -44,11 +43,13 @@ class Question:
         """Replies, each with the number in front."""
         self.limit = limit
         """Replies that may wait here."""
-        self.line: deque[_Waiter] = deque()
+        self.line: deque[Waiter] = deque()
         """Those who wait for a reply; all are woken together."""
         self.over = ""
         """Why there will be no reply any more; empty: there may be."""
-        self.due = float("inf")
+        self.again_after: float | None = None
+        """Seconds after which it is sent again; None: never."""
+        self.due = NEVER
         """When it is sent again (`monotonic` seconds)."""
         self.peer = 0
         """Who has it; 0: it was not written yet."""
@@ -76,7 +77,8 @@ class Questions(SocketCore):
 
     def __init__(self, options: Options) -> None:
         super().__init__(options)
-        self.questions: dict[bytes, Question] = {}
+        self.questions: dict[bytes, ref[Question]] = {}
+        """Those that are open, by number. Who asked holds them: one that nobody holds is forgotten."""
         self._numbers: Iterator[int] = count(getrandbits(31))
         self._told: Question | None = None
         """Whose reply was moved, and whose askers may not have been told."""
@@ -84,10 +86,28 @@ class Questions(SocketCore):
     def ask(self, body: bytes, limit: int) -> Question:
         """Open a question; what is to be sent is its `payload`."""
         while True:
-            key = (next(self._numbers) & 0x7FFFFFFF | 0x80000000).to_bytes(WORD, "big")
+            number = next(self._numbers)
+            key = (number & 0x7FFFFFFF | 0x80000000).to_bytes(WORD, "big")
             question = Question(key, body, limit)
-            if self.questions.setdefault(key, question) is question:
+            mine = ref(question)
+            if not number % SWEEP:
+                self._sweep()
+            if self.questions.setdefault(key, mine) is mine:
                 return question
+
+    def _sweep(self) -> None:
+        for key, one in tuple(self.questions.items()):
+            if one() is None:
+                self.questions.pop(key, None)
+
+    def find(self, payload: bytes) -> Question | None:
+        """Return the open question whose number a payload begins with."""
+        one = self.questions.get(payload[:WORD])
+        return None if one is None else one()
+
+    def open(self) -> list[Question]:
+        """Return the questions that are open."""
+        return [question for one in tuple(self.questions.values()) if (question := one()) is not None]
 
     def forget(self, question: Question) -> None:
         """Ask no longer: what has not left is taken back, and replies to it are discarded."""
@@ -111,9 +131,9 @@ class Questions(SocketCore):
         if self._told is not None:
             self._told.wake()
             self._told = None
-        inbox, questions = self.inbox, self.questions
+        inbox = self.inbox
         while inbox:
-            question = questions.get(inbox[0][:WORD])
+            question = self.find(inbox[0])
             if question is None:
                 self._discard_reply("unknown_request")
             elif len(question.queue) >= question.limit or question.over:
@@ -133,11 +153,11 @@ class Questions(SocketCore):
     def unread(self) -> int:
         """Replies received that nobody has taken yet."""
         waiting = super().unread
-        for question in tuple(self.questions.values()):
+        for question in self.open():
             waiting += len(question.queue)
         return waiting
 
     def end_all(self, why: str) -> None:
         """The socket is closed: nobody gets a reply any more."""
-        for question in tuple(self.questions.values()):
+        for question in self.open():
             question.end(why)
