@@ -18,7 +18,33 @@ from nnqpy.errors import (
 )
 from nnqpy.events import DrainReport, Event, PeerInfo, Stats
 from nnqpy.message import Message
-from nnqpy.sync import Bus, Events, Pair, Pair1, Pub, Pull, Push, Rep, Req, Respondent, Sub, Surveyor
+from nnqpy.sync import (
+    Bus,
+    Device,
+    Events,
+    Pair,
+    Pair1,
+    Pub,
+    Pull,
+    Push,
+    RawBus,
+    RawPair,
+    RawPair1,
+    RawPub,
+    RawPull,
+    RawPush,
+    RawRep,
+    RawReq,
+    RawRespondent,
+    RawSub,
+    RawSurveyor,
+    Rep,
+    Req,
+    Respondent,
+    Sub,
+    Surveyor,
+    device,
+)
 
 __version__ = "0.1.0"
 
@@ -26,6 +52,7 @@ __all__ = [
     "AddressError",
     "Bus",
     "Closed",
+    "Device",
     "DrainReport",
     "Event",
     "Events",
@@ -40,6 +67,17 @@ __all__ = [
     "Pub",
     "Pull",
     "Push",
+    "RawBus",
+    "RawPair",
+    "RawPair1",
+    "RawPub",
+    "RawPull",
+    "RawPush",
+    "RawRep",
+    "RawReq",
+    "RawRespondent",
+    "RawSub",
+    "RawSurveyor",
     "Reason",
     "Rep",
     "Req",
@@ -52,4 +90,5 @@ __all__ = [
     "UnsupportedOperation",
     "WouldBlock",
     "__version__",
+    "device",
 ]

@@ -10,12 +10,27 @@ import asyncio
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from nnqpy.awaiting.device import TaskDevice as Device
+from nnqpy.awaiting.device import device
 from nnqpy.awaiting.dialogue import TaskAnswersSocket, TaskReqSocket, TaskSurveyorSocket
-from nnqpy.awaiting.pair1 import TaskHeaded
+from nnqpy.awaiting.pair1 import TaskPair1Socket
+from nnqpy.awaiting.raw import TaskRawReceiving, TaskRawSending
 from nnqpy.awaiting.sockets import TaskEvents as Events
 from nnqpy.awaiting.sockets import TaskReceiving, TaskSending, TaskSocket
 from nnqpy.kinds.dialogue import RepKind, RespondentKind
-from nnqpy.kinds.pair1 import Pair1Kind
+from nnqpy.kinds.raw import (
+    RawBusKind,
+    RawPair1Kind,
+    RawPairKind,
+    RawPubKind,
+    RawPullKind,
+    RawPushKind,
+    RawRepKind,
+    RawReqKind,
+    RawRespondentKind,
+    RawSubKind,
+    RawSurveyorKind,
+)
 from nnqpy.kinds.spread import SpreadKind, SubKind
 from nnqpy.patterns.bus import BusCore
 from nnqpy.patterns.pair import PairCore
@@ -29,18 +44,31 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Bus",
+    "Device",
     "Events",
     "Pair",
     "Pair1",
     "Pub",
     "Pull",
     "Push",
+    "RawBus",
+    "RawPair",
+    "RawPair1",
+    "RawPub",
+    "RawPull",
+    "RawPush",
+    "RawRep",
+    "RawReq",
+    "RawRespondent",
+    "RawSub",
+    "RawSurveyor",
     "Rep",
     "Req",
     "Respondent",
     "Socket",
     "Sub",
     "Surveyor",
+    "device",
 ]
 
 
@@ -177,8 +205,8 @@ class Pair(TaskSending, TaskReceiving, Socket):
     _pattern = PairCore
 
 
-class Pair1(Pair1Kind, TaskHeaded, TaskReceiving, Socket):
-    """A Pair of version 1, whose messages count the steps they made; it talks to exactly one other Pair1."""
+class Pair1(TaskPair1Socket, Socket):
+    """A Pair of version 1, whose messages count the steps they made; with ``poly`` it talks to many."""
 
 
 class Pub(SpreadKind, TaskSending, Socket):
@@ -211,3 +239,47 @@ class Surveyor(TaskSurveyorSocket, Socket):
 
 class Respondent(RespondentKind, TaskAnswersSocket, Socket):
     """Answers surveys, or not, each by the way it came."""
+
+
+class RawPush(RawPushKind, TaskRawSending, Socket):
+    """Deals messages evenly to the Pull sockets that have room, as a Push does."""
+
+
+class RawPull(RawPullKind, TaskRawReceiving, Socket):
+    """Takes messages from all its Push sockets, and says whose each is."""
+
+
+class RawPair(RawPairKind, TaskRawSending, TaskRawReceiving, Socket):
+    """Talks to exactly one other Pair, and says whose a message is."""
+
+
+class RawPair1(RawPair1Kind, TaskRawSending, TaskRawReceiving, Socket):
+    """A Pair of version 1 that shows the steps a message has made, and counts one more when it sends it on."""
+
+
+class RawPub(RawPubKind, TaskRawSending, Socket):
+    """Sends everything to all Sub sockets that are attached, as a Pub does."""
+
+
+class RawSub(RawSubKind, TaskRawReceiving, Socket):
+    """Receives everything from all Pub sockets, and says whose each is."""
+
+
+class RawBus(RawBusKind, TaskRawSending, TaskRawReceiving, Socket):
+    """Talks to all other Bus sockets; what it sends on does not go back to the peer that it came from."""
+
+
+class RawReq(RawReqKind, TaskRawSending, TaskRawReceiving, Socket):
+    """Sends requests that have their header, to whoever has room, and receives every reply."""
+
+
+class RawRep(RawRepKind, TaskRawSending, TaskRawReceiving, Socket):
+    """Receives requests with header and peer, and answers by them: later, in any order, any number of times."""
+
+
+class RawSurveyor(RawSurveyorKind, TaskRawSending, TaskRawReceiving, Socket):
+    """Sends surveys that have their header to all Respondents, and receives every reply."""
+
+
+class RawRespondent(RawRespondentKind, TaskRawSending, TaskRawReceiving, Socket):
+    """Receives surveys with header and peer, and answers by them: later, in any order, any number of times."""

@@ -17,7 +17,6 @@ from nnqpy import reactor
 from nnqpy.endpoint import dial, listen
 from nnqpy.errors import TimedOut, UnsupportedOperation, WouldBlock
 from nnqpy.events import DrainReport, EventsLost, SocketClosed
-from nnqpy.message import frozen_all
 from nnqpy.options import MIB, Options, check_seconds
 from nnqpy.turns import State, Turns, exiting, wake
 from nnqpy.waiting import stand_by, wait_out
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
 
     from nnqpy.endpoint import AnyDialer, Listener
     from nnqpy.events import Event, PeerInfo, Stats
-    from nnqpy.message import Body
     from nnqpy.options import OnFull
     from nnqpy.routing.core import SocketCore, Waiter
 
@@ -37,6 +35,7 @@ log = logging.getLogger(__name__)
 EVENTS_MAX = 1000
 """Events that a slow reader of `events` may be behind; then the oldest are lost, and it is told how many."""
 
+T = TypeVar("T")
 End = TypeVar("End", bound="Listener | AnyDialer")
 
 
@@ -502,10 +501,10 @@ def no_message(timeout: float | None) -> TimedOut:
     return TimedOut(f"no message within {timeout} s", timeout=timeout or 0.0, reason="no_message")
 
 
-def parts(bodies: Iterable[Body]) -> Iterator[list[bytes]]:
-    """Cut what `send_many` was given into lists of at most `MANY` messages."""
+def parts(bodies: Iterable[T], whole: Callable[[Iterable[T]], list[bytes]]) -> Iterator[list[bytes]]:
+    """Cut what `send_many` was given into lists of at most `MANY` payloads, by `whole`."""
     rest = iter(bodies)
-    while part := frozen_all(islice(rest, MANY)):
+    while part := whole(islice(rest, MANY)):
         yield part
 
 

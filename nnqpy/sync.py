@@ -6,11 +6,25 @@ and loses nothing by it.
 
 from __future__ import annotations
 
+from nnqpy.blocking.device import Device, device
 from nnqpy.blocking.dialogue import AnswersSocket, ReqSocket, SurveyorSocket
-from nnqpy.blocking.pair1 import HeadedSending
+from nnqpy.blocking.pair1 import Pair1Socket
+from nnqpy.blocking.raw import RawReceiving, RawSending
 from nnqpy.blocking.sockets import Events, Receiving, Sending, Socket
 from nnqpy.kinds.dialogue import RepKind, RespondentKind
-from nnqpy.kinds.pair1 import Pair1Kind
+from nnqpy.kinds.raw import (
+    RawBusKind,
+    RawPair1Kind,
+    RawPairKind,
+    RawPubKind,
+    RawPullKind,
+    RawPushKind,
+    RawRepKind,
+    RawReqKind,
+    RawRespondentKind,
+    RawSubKind,
+    RawSurveyorKind,
+)
 from nnqpy.kinds.spread import SpreadKind, SubKind
 from nnqpy.patterns.bus import BusCore
 from nnqpy.patterns.pair import PairCore
@@ -19,18 +33,31 @@ from nnqpy.patterns.pubsub import PubCore
 
 __all__ = [
     "Bus",
+    "Device",
     "Events",
     "Pair",
     "Pair1",
     "Pub",
     "Pull",
     "Push",
+    "RawBus",
+    "RawPair",
+    "RawPair1",
+    "RawPub",
+    "RawPull",
+    "RawPush",
+    "RawRep",
+    "RawReq",
+    "RawRespondent",
+    "RawSub",
+    "RawSurveyor",
     "Rep",
     "Req",
     "Respondent",
     "Socket",
     "Sub",
     "Surveyor",
+    "device",
 ]
 
 
@@ -52,8 +79,8 @@ class Pair(Sending, Receiving):
     _pattern = PairCore
 
 
-class Pair1(Pair1Kind, HeadedSending, Receiving):
-    """A Pair of version 1, whose messages count the steps they made; it talks to exactly one other Pair1."""
+class Pair1(Pair1Socket):
+    """A Pair of version 1, whose messages count the steps they made; with ``poly`` it talks to many."""
 
 
 class Pub(SpreadKind, Sending):
@@ -86,3 +113,47 @@ class Surveyor(SurveyorSocket):
 
 class Respondent(RespondentKind, AnswersSocket):
     """Answers surveys, or not, each by the way it came."""
+
+
+class RawPush(RawPushKind, RawSending):
+    """Deals messages evenly to the Pull sockets that have room, as a Push does."""
+
+
+class RawPull(RawPullKind, RawReceiving):
+    """Takes messages from all its Push sockets, and says whose each is."""
+
+
+class RawPair(RawPairKind, RawSending, RawReceiving):
+    """Talks to exactly one other Pair, and says whose a message is."""
+
+
+class RawPair1(RawPair1Kind, RawSending, RawReceiving):
+    """A Pair of version 1 that shows the steps a message has made, and counts one more when it sends it on."""
+
+
+class RawPub(RawPubKind, RawSending):
+    """Sends everything to all Sub sockets that are attached, as a Pub does."""
+
+
+class RawSub(RawSubKind, RawReceiving):
+    """Receives everything from all Pub sockets, and says whose each is."""
+
+
+class RawBus(RawBusKind, RawSending, RawReceiving):
+    """Talks to all other Bus sockets; what it sends on does not go back to the peer that it came from."""
+
+
+class RawReq(RawReqKind, RawSending, RawReceiving):
+    """Sends requests that have their header, to whoever has room, and receives every reply."""
+
+
+class RawRep(RawRepKind, RawSending, RawReceiving):
+    """Receives requests with header and peer, and answers by them: later, in any order, any number of times."""
+
+
+class RawSurveyor(RawSurveyorKind, RawSending, RawReceiving):
+    """Sends surveys that have their header to all Respondents, and receives every reply."""
+
+
+class RawRespondent(RawRespondentKind, RawSending, RawReceiving):
+    """Receives surveys with header and peer, and answers by them: later, in any order, any number of times."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, overload
 from nnqpy.base import MANY, BaseSocket, begin_close, hopeless, linger_of, no_message, parts, shut
 from nnqpy.errors import Closed, ForkedError, TimedOut
 from nnqpy.events import SocketClosed
-from nnqpy.message import frozen
+from nnqpy.message import frozen, frozen_all
 from nnqpy.turns import State, leave, taken_out
 from nnqpy.waiting import Spinner, deadline_of
 
@@ -435,6 +435,25 @@ class TaskOutgoing(TaskSocket):
             if not await self._wait_out(partial(self._room_for, body), deadline):
                 raise self._no_room(timeout)
 
+    async def _queue_many(self, payloads: Iterable[list[bytes]], timeout: float | None) -> int:
+        """Queue lists of payloads, and return how many payloads that were."""
+        deadline = deadline_of(timeout)
+        turns = self._turns
+        turns.check_open()
+        sent = 0
+        for part in payloads:
+            if sent:
+                await self._breathe()
+            while part:
+                taken = turns.place_many(part)
+                sent += taken
+                del part[:taken]
+                if not part:
+                    break
+                if not await self._wait_out(partial(self._room_for, part[0]), deadline):
+                    raise self._no_room(timeout, sent)
+        return sent
+
     async def flush(self, timeout: float | None = None) -> None:
         """Wait until everything queued was handed to the kernel (or to the other socket, for inproc).
 
@@ -496,22 +515,7 @@ class TaskSending(TaskOutgoing):
             TypeError: one is no message; those of earlier parts are queued.
             Closed: as in `send`.
         """
-        deadline = deadline_of(timeout)
-        turns = self._turns
-        turns.check_open()
-        sent = 0
-        for part in parts(bodies):
-            if sent:
-                await self._breathe()
-            while part:
-                taken = turns.place_many(part)
-                sent += taken
-                del part[:taken]
-                if not part:
-                    break
-                if not await self._wait_out(partial(self._room_for, part[0]), deadline):
-                    raise self._no_room(timeout, sent)
-        return sent
+        return await self._queue_many(parts(bodies, frozen_all), timeout)
 
 
 class TaskIncoming(TaskSocket):

@@ -14,7 +14,7 @@ from weakref import WeakSet
 from nnqpy.base import MANY, BaseSocket, close_blocking, linger_of, no_message, parts
 from nnqpy.errors import Closed, ForkedError, TimedOut
 from nnqpy.events import SocketClosed
-from nnqpy.message import frozen
+from nnqpy.message import frozen, frozen_all
 from nnqpy.turns import State
 from nnqpy.waiting import Reader, deadline_of, stand_by, wait_out
 
@@ -198,6 +198,21 @@ class Outgoing(Socket):
             if not wait_out(turns, partial(self._room_for, payload), deadline):
                 raise self._no_room(timeout)
 
+    def _queue_many(self, payloads: Iterable[list[bytes]], timeout: float | None) -> int:
+        """Queue lists of payloads, and return how many payloads that were."""
+        deadline = deadline_of(timeout)
+        turns = self._turns
+        sent = 0
+        for part in payloads:
+            while part:
+                taken = turns.place_many(part)
+                sent += taken
+                del part[:taken]
+                if part and not wait_out(turns, partial(self._room_for, part[0]), deadline):
+                    raise self._no_room(timeout, sent)
+        turns.check_open()
+        return sent
+
     def flush(self, timeout: float | None = None) -> None:
         """Wait until everything queued was handed to the kernel (or to the other socket, for inproc).
 
@@ -261,18 +276,7 @@ class Sending(Outgoing):
             TypeError: one is no message; those of earlier parts are queued.
             Closed: as in `send`.
         """
-        deadline = deadline_of(timeout)
-        turns = self._turns
-        sent = 0
-        for part in parts(bodies):
-            while part:
-                taken = turns.place_many(part)
-                sent += taken
-                del part[:taken]
-                if part and not wait_out(turns, partial(self._room_for, part[0]), deadline):
-                    raise self._no_room(timeout, sent)
-        turns.check_open()
-        return sent
+        return self._queue_many(parts(bodies, frozen_all), timeout)
 
 
 class Incoming(Socket):

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
+import nnqpy
 import nnqpy.asyncio
 import nnqpy.trio
 from nnqpy import Pair1, TimedOut
 from nnqpy.errors import Reason
 from nnqpy.events import PeerRemoved
-from nnqpy.kinds.pair1 import headed
 from nnqpy.options import Options
 from nnqpy.patterns.pair1 import Pair1Core
 from nnqpy.proto import Proto
@@ -46,10 +46,14 @@ def test_a_second_peer_is_refused() -> None:
 
 def test_the_header_says_one_step() -> None:
     """As nng writes it, in front of any body."""
-    assert headed(bytearray(b"x")) == b"\0\0\0\1x"
-    assert headed(b"") == b"\0\0\0\1"
-    with pytest.raises(TypeError, match="encode"):
-        headed("x")  # type: ignore[arg-type]
+    with nnqpy.Pair1() as pair, nnqpy.RawPair1(bind="inproc://one-step") as tap:
+        pair.connect("inproc://one-step")
+        pair.send(bytearray(b"x"))
+        pair.send(b"")
+
+        assert [tap.recv(timeout=5)[:2] for _ in range(2)] == [(b"\0\0\0\1", b"x"), (b"\0\0\0\1", b"")]
+        with pytest.raises(TypeError, match="encode"):
+            pair.send("x")  # type: ignore[arg-type]
 
 
 @each_codec
