@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
+import socket
 import threading
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from time import monotonic
 from typing import (
     TYPE_CHECKING,
@@ -34,15 +35,20 @@ import nnqpy.asyncio
 import nnqpy.trio
 from nnqpy import Closed
 from nnqpy.base import BaseSocket, Common
+from nnqpy.sync import Socket
+from nnqpy.wire.stream import TCP, greeting
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Iterable
     from contextlib import AbstractAsyncContextManager
-    from types import TracebackType
+    from types import EllipsisType, TracebackType
 
     from nnqpy import DrainReport, Event, PeerInfo, Stats
+    from nnqpy.blocking.dialogue import AnswersContext, ReqContext, Survey, SurveyorContext
+    from nnqpy.kinds.dialogue import OnError
     from nnqpy.message import Body
     from nnqpy.options import OnFull
+    from nnqpy.proto import Proto
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -64,6 +70,24 @@ class SubSettings(Common, total=False):
 
     subscribe: str | bytes | list[str | bytes]
     keep: Literal["all", "latest"]
+
+
+class ReqSettings(Common, total=False):
+    """Those of a Req."""
+
+    resend_time: float | None
+
+
+class SurveyorSettings(Common, total=False):
+    """Those of a Surveyor."""
+
+    survey_time: float
+
+
+class AnswersSettings(Common, total=False):
+    """Those of a Rep or a Respondent."""
+
+    max_ttl: int
 
 
 class End(Protocol):
@@ -138,6 +162,87 @@ class Subscriber(Receiver, Protocol):
     def subscriptions(self) -> tuple[bytes, ...]: ...
 
 
+class Ctx(Protocol):
+    """What is used within `async with`."""
+
+    def close(self) -> None: ...
+    async def __aenter__(self) -> Self: ...
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+class Asks(Protocol):
+    """A Req, or a context of it."""
+
+    async def send(self, body: Body, *, timeout: float | None = None) -> None: ...
+    async def recv(self, *, timeout: float | None = None) -> bytes: ...
+    async def request(self, body: Body, *, timeout: float | None = None, retries: int = 0) -> bytes: ...
+
+
+class AskingContext(Asks, Ctx, Protocol):
+    """A context of a Req."""
+
+
+class Asker(Asks, Sock, Protocol):
+    """A Req."""
+
+    @property
+    def resent(self) -> int: ...
+    def context(self, *, resend_time: float | EllipsisType | None = ...) -> AskingContext: ...
+    async def flush(self, timeout: float | None = None) -> None: ...
+
+
+class Replies(Ctx, Protocol):
+    """The replies to a survey."""
+
+    def __aiter__(self) -> Self: ...
+    async def __anext__(self) -> bytes: ...
+
+
+class Surveys(Protocol):
+    """A Surveyor, or a context of it."""
+
+    async def send(self, body: Body, *, deadline: float | None = None) -> None: ...
+    async def recv(self, *, timeout: float | None = None) -> bytes: ...
+    def survey(self, body: Body, *, deadline: float | None = None) -> Replies: ...
+
+
+class SurveysContext(Surveys, Ctx, Protocol):
+    """A context of a Surveyor."""
+
+
+class Surveyor(Surveys, Sock, Protocol):
+    """A Surveyor."""
+
+    def context(self) -> SurveysContext: ...
+
+
+class Answers(Protocol):
+    """A Rep or a Respondent, or a context of one."""
+
+    async def recv(self, *, timeout: float | None = None) -> bytes: ...
+    async def send(self, body: Body, *, timeout: float | None = None) -> None: ...
+
+
+class AnsweringContext(Answers, Ctx, Protocol):
+    """A context of a Rep or a Respondent."""
+
+
+class Answerer(Answers, Sock, Protocol):
+    """A Rep or a Respondent."""
+
+    def context(self) -> AnsweringContext: ...
+    async def serve(
+        self,
+        handler: Callable[[bytes], Body | Awaitable[Body | None] | None],
+        *,
+        concurrency: int = 1,
+        on_error: OnError | None = None,
+    ) -> None: ...
+    async def flush(self, timeout: float | None = None) -> None: ...
+
+
 class Job(Generic[T]):
     """Something that runs beside the scenario: its result, or its error, is asked for or comes out of the crowd."""
 
@@ -177,6 +282,10 @@ class Face(Protocol):
     def pub(self, **settings: Unpack[PubSettings]) -> Sender: ...
     def sub(self, **settings: Unpack[SubSettings]) -> Subscriber: ...
     def bus(self, **settings: Unpack[PubSettings]) -> Both: ...
+    def req(self, **settings: Unpack[ReqSettings]) -> Asker: ...
+    def rep(self, **settings: Unpack[AnswersSettings]) -> Answerer: ...
+    def surveyor(self, **settings: Unpack[SurveyorSettings]) -> Surveyor: ...
+    def respondent(self, **settings: Unpack[AnswersSettings]) -> Answerer: ...
     def crowd(self) -> AbstractAsyncContextManager[Crowd]: ...
     def sending(self, sock: Sock) -> int: ...
     def receiving(self, sock: Sock) -> int: ...
@@ -228,7 +337,7 @@ class _BlockingEvents:
             raise StopAsyncIteration from None
 
 
-Raw = TypeVar("Raw", bound="nnqpy.Push | nnqpy.Pull | nnqpy.Pair | nnqpy.Pub | nnqpy.Sub | nnqpy.Bus")
+Raw = TypeVar("Raw", bound=Socket)
 Out = TypeVar("Out", bound="nnqpy.Push | nnqpy.Pair | nnqpy.Pub | nnqpy.Bus")
 In = TypeVar("In", bound="nnqpy.Pull | nnqpy.Pair | nnqpy.Sub | nnqpy.Bus")
 
@@ -341,6 +450,149 @@ class _BlockingSub(_BlockingIn[nnqpy.Sub]):
         return self.raw.subscriptions
 
 
+class _BlockingContext:
+    """A context of the blocking face; it is closed as its `with` is left."""
+
+    def __init__(self, inner: ReqContext | SurveyorContext | AnswersContext | Survey) -> None:
+        self._inner = inner
+
+    def close(self) -> None:
+        self._inner.close()
+
+    async def __aenter__(self) -> Self:
+        self._inner.__enter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._inner.__exit__(kind, error, trace)
+
+
+class _BlockingAsks:
+    def __init__(self, asks: nnqpy.Req | ReqContext) -> None:
+        self._asks = asks
+
+    async def send(self, body: Body, *, timeout: float | None = None) -> None:
+        self._asks.send(body, timeout=timeout)
+
+    async def recv(self, *, timeout: float | None = None) -> bytes:
+        return self._asks.recv(timeout=timeout)
+
+    async def request(self, body: Body, *, timeout: float | None = None, retries: int = 0) -> bytes:
+        return self._asks.request(body, timeout=timeout, retries=retries)
+
+
+class _BlockingAskingContext(_BlockingAsks, _BlockingContext):
+    def __init__(self, context: ReqContext) -> None:
+        _BlockingAsks.__init__(self, context)
+        _BlockingContext.__init__(self, context)
+
+
+class _BlockingReq(_Blocking[nnqpy.Req], _BlockingAsks):
+    def __init__(self, raw: nnqpy.Req) -> None:
+        super().__init__(raw)
+        self._asks = raw
+
+    @property
+    def resent(self) -> int:
+        return self.raw.resent
+
+    def context(self, *, resend_time: float | EllipsisType | None = ...) -> _BlockingAskingContext:
+        return _BlockingAskingContext(self.raw.context(resend_time=resend_time))
+
+    async def flush(self, timeout: float | None = None) -> None:
+        self.raw.flush(timeout)
+
+
+class _BlockingSurvey(_BlockingContext):
+    def __init__(self, survey: Survey) -> None:
+        super().__init__(survey)
+        self._survey = survey
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        try:
+            return next(self._survey)
+        except StopIteration:
+            raise StopAsyncIteration from None
+
+
+class _BlockingSurveys:
+    def __init__(self, surveys: nnqpy.Surveyor | SurveyorContext) -> None:
+        self._surveys = surveys
+
+    async def send(self, body: Body, *, deadline: float | None = None) -> None:
+        self._surveys.send(body, deadline=deadline)
+
+    async def recv(self, *, timeout: float | None = None) -> bytes:
+        return self._surveys.recv(timeout=timeout)
+
+    def survey(self, body: Body, *, deadline: float | None = None) -> _BlockingSurvey:
+        return _BlockingSurvey(self._surveys.survey(body, deadline=deadline))
+
+
+class _BlockingSurveysContext(_BlockingSurveys, _BlockingContext):
+    def __init__(self, context: SurveyorContext) -> None:
+        _BlockingSurveys.__init__(self, context)
+        _BlockingContext.__init__(self, context)
+
+
+class _BlockingSurveyor(_Blocking[nnqpy.Surveyor], _BlockingSurveys):
+    def __init__(self, raw: nnqpy.Surveyor) -> None:
+        super().__init__(raw)
+        self._surveys = raw
+
+    def context(self) -> _BlockingSurveysContext:
+        return _BlockingSurveysContext(self.raw.context())
+
+
+class _BlockingAnswers:
+    def __init__(self, answers: nnqpy.Rep | nnqpy.Respondent | AnswersContext) -> None:
+        self._answers = answers
+
+    async def recv(self, *, timeout: float | None = None) -> bytes:
+        return self._answers.recv(timeout=timeout)
+
+    async def send(self, body: Body, *, timeout: float | None = None) -> None:
+        self._answers.send(body, timeout=timeout)
+
+
+class _BlockingAnsweringContext(_BlockingAnswers, _BlockingContext):
+    def __init__(self, context: AnswersContext) -> None:
+        _BlockingAnswers.__init__(self, context)
+        _BlockingContext.__init__(self, context)
+
+
+class _BlockingAnswerer(_Blocking["nnqpy.Rep | nnqpy.Respondent"], _BlockingAnswers):
+    def __init__(self, raw: nnqpy.Rep | nnqpy.Respondent) -> None:
+        super().__init__(raw)
+        self._answers = raw
+
+    def context(self) -> _BlockingAnsweringContext:
+        return _BlockingAnsweringContext(self.raw.context())
+
+    async def serve(
+        self,
+        handler: Callable[[bytes], Body | Awaitable[Body | None] | None],
+        *,
+        concurrency: int = 1,
+        on_error: OnError | None = None,
+    ) -> None:
+        """Serve; a handler of a scenario, written with `await`, is run to its end in its thread."""
+
+        def handle(body: bytes) -> Body | None:
+            reply = handler(body)
+            return drive(reply) if inspect.iscoroutine(reply) else reply  # type: ignore[return-value]  # no other awaitable
+
+        self.raw.serve(handle, concurrency=concurrency, on_error=on_error)
+
+    async def flush(self, timeout: float | None = None) -> None:
+        self.raw.flush(timeout)
+
+
 def base_of(sock: Sock) -> BaseSocket:
     """Return the library's own socket behind a face's."""
     base: object = getattr(sock, "raw", sock)
@@ -386,6 +638,18 @@ class Blocking:
 
     def bus(self, **settings: Unpack[PubSettings]) -> Both:
         return _BlockingBus(nnqpy.Bus(**settings))
+
+    def req(self, **settings: Unpack[ReqSettings]) -> Asker:
+        return _BlockingReq(nnqpy.Req(**settings))
+
+    def rep(self, **settings: Unpack[AnswersSettings]) -> Answerer:
+        return _BlockingAnswerer(nnqpy.Rep(**settings))
+
+    def surveyor(self, **settings: Unpack[SurveyorSettings]) -> Surveyor:
+        return _BlockingSurveyor(nnqpy.Surveyor(**settings))
+
+    def respondent(self, **settings: Unpack[AnswersSettings]) -> Answerer:
+        return _BlockingAnswerer(nnqpy.Respondent(**settings))
 
     @asynccontextmanager
     async def crowd(self) -> AsyncGenerator[Crowd]:
@@ -481,6 +745,18 @@ class Asyncio(_Loop):
     def bus(self, **settings: Unpack[PubSettings]) -> Both:
         return nnqpy.asyncio.Bus(**settings)
 
+    def req(self, **settings: Unpack[ReqSettings]) -> Asker:
+        return nnqpy.asyncio.Req(**settings)
+
+    def rep(self, **settings: Unpack[AnswersSettings]) -> Answerer:
+        return nnqpy.asyncio.Rep(**settings)
+
+    def surveyor(self, **settings: Unpack[SurveyorSettings]) -> Surveyor:
+        return nnqpy.asyncio.Surveyor(**settings)
+
+    def respondent(self, **settings: Unpack[AnswersSettings]) -> Answerer:
+        return nnqpy.asyncio.Respondent(**settings)
+
     @asynccontextmanager
     async def crowd(self) -> AsyncGenerator[Crowd]:
         tasks = _Tasks()
@@ -538,6 +814,18 @@ class Trio(_Loop):
     def bus(self, **settings: Unpack[PubSettings]) -> Both:
         return nnqpy.trio.Bus(**settings)
 
+    def req(self, **settings: Unpack[ReqSettings]) -> Asker:
+        return nnqpy.trio.Req(**settings)
+
+    def rep(self, **settings: Unpack[AnswersSettings]) -> Answerer:
+        return nnqpy.trio.Rep(**settings)
+
+    def surveyor(self, **settings: Unpack[SurveyorSettings]) -> Surveyor:
+        return nnqpy.trio.Surveyor(**settings)
+
+    def respondent(self, **settings: Unpack[AnswersSettings]) -> Answerer:
+        return nnqpy.trio.Respondent(**settings)
+
     @asynccontextmanager
     async def crowd(self) -> AsyncGenerator[Crowd]:
         failure: BaseException | None = None
@@ -557,6 +845,93 @@ class Trio(_Loop):
     async def pause(self) -> None:
         """Let the others run for a moment."""
         await trio.sleep(0.001)
+
+
+# --- strangers -----------------------------------------------------------------------------------------------------
+
+
+class Puppet:
+    """The other end of one connection over tcp: a plain system socket that says what it is told to say.
+
+    It never waits, so that a scenario in a loop can look at it: `until(face, lambda: puppet.heard ...)`.
+    """
+
+    def __init__(self, sock: socket.socket, protocol: Proto) -> None:
+        self.sock = sock
+        self._data = b""
+        self._greeted = False
+        self._heard: list[bytes] = []
+        sock.setblocking(True)
+        sock.sendall(greeting(protocol))
+        sock.setblocking(False)
+
+    @property
+    def heard(self) -> list[bytes]:
+        """The payloads of all messages that have come so far."""
+        with suppress(BlockingIOError, ConnectionError):
+            while chunk := self.sock.recv(1 << 20):
+                self._data += chunk
+        if not self._greeted and len(self._data) >= 8:
+            self._data, self._greeted = self._data[8:], True
+        while self._greeted and len(self._data) >= 8 + (size := int.from_bytes(self._data[:8], "big")):
+            self._heard.append(self._data[8 : 8 + size])
+            self._data = self._data[8 + size :]
+        return self._heard
+
+    def say(self, *payloads: bytes) -> None:
+        """Send messages, which must fit into the kernel's buffer."""
+        self.sock.sendall(TCP.join(payloads))
+
+    def close(self) -> None:
+        """Go."""
+        self.sock.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def puppet_at(url: str, protocol: Proto) -> Puppet:
+    """Dial a listener of ours, as `protocol`."""
+    host, _, port = url.removeprefix("tcp://").rpartition(":")
+    return Puppet(socket.create_connection((host, int(port)), PATIENCE), protocol)
+
+
+class Stage:
+    """A listener over tcp, where sockets of ours meet a puppet each."""
+
+    def __init__(self, protocol: Proto) -> None:
+        self._protocol = protocol
+        self._door = socket.create_server(("127.0.0.1", 0))
+        self._door.setblocking(False)
+        self.url = f"tcp://127.0.0.1:{self._door.getsockname()[1]}"
+        self._met: list[Puppet] = []
+
+    @property
+    def puppets(self) -> list[Puppet]:
+        """One for each connection that has come so far."""
+        with suppress(BlockingIOError):
+            while True:
+                self._met.append(Puppet(self._door.accept()[0], self._protocol))
+        return self._met
+
+    def close(self) -> None:
+        """Go, with all the puppets."""
+        for puppet in self._met:
+            puppet.close()
+        self._door.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
 
 FACES: dict[str, Face] = {face.name: face for face in (Blocking(), Asyncio(), Trio())}
