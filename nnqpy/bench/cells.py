@@ -101,6 +101,7 @@ QUICK = Scale(seconds=0.12, rounds=1, connections=1000, crowds=(1, 100), whole=F
 GROUPS = {
     "throughput": "PUSH to PULL over tcp, two processes",
     "rtt": "full round trip over PAIR, tcp, two processes",
+    "reqrep": "full round trip over REQ and REP, tcp, two processes",
     "shares": "one PUSH to three PULLs over tcp, four processes",
     "tail": "last message of a burst, delay from before its send to in hand, tcp",
     "asyncio": "both sides asyncio, every send awaited, tcp",
@@ -133,6 +134,7 @@ def catalogue(scale: Scale, only: Sequence[str] = ()) -> list[Cell]:
             for label, size in _SIZES.items()
         ),
         Cell("rtt", "rtt-64", "64 B", "trip", (*TRIP, CPU), stretch=2),
+        Cell("reqrep", "reqrep-64", "64 B", "trip", (*TRIP, CPU), mode="request"),
         Cell(
             "shares",
             "shares-64",

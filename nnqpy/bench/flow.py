@@ -21,6 +21,7 @@ __all__ = [
     "aecho",
     "aping",
     "apump",
+    "ask",
     "awarm_up",
     "counted_body",
     "drain",
@@ -90,6 +91,18 @@ def ping(send: Callable[[bytes], object], recv: Callable[[], bytes], size: int, 
     while now < end and len(trips) < _MOST_TRIPS:
         send(body)
         recv()
+        then, now = now, perf_counter_ns()
+        trips.append(now - then)
+    return trips
+
+
+def ask(request: Callable[[bytes], bytes], size: int, seconds: float) -> list[int]:
+    """`ping`, where one call sends and waits."""
+    body, trips = counted_body(size), list[int]()
+    now = perf_counter_ns()
+    end = now + int(seconds * 1e9)
+    while now < end and len(trips) < _MOST_TRIPS:
+        request(body)
         then, now = now, perf_counter_ns()
         trips.append(now - then)
     return trips

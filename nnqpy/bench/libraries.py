@@ -81,7 +81,7 @@ LIBRARIES: Mapping[str, Entry] = {
             "",
             "raw:Raw",
             Dialect.NONE,
-            dict.fromkeys(("shares", "tail", "threads", "inproc", "memory", "peers"), _NO_FRAMING),
+            dict.fromkeys(("reqrep", "shares", "tail", "threads", "inproc", "memory", "peers"), _NO_FRAMING),
         ),
     )
 }

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from nnqpy.bench.adapters import END, Library, Order, Pattern
 from nnqpy.bench.crowd import connect_crowd, frame
 from nnqpy.bench.desk import Desk, text
-from nnqpy.bench.flow import counted_body, drain, echo, ping, pump, warm_body, warm_up
+from nnqpy.bench.flow import ask, counted_body, drain, echo, ping, pump, warm_body, warm_up
 from nnqpy.bench.libraries import LIBRARIES
 from nnqpy.bench.meters import ProcessorTime, percentile, raise_descriptor_limit, resident_bytes
 from nnqpy.bench.tasks import Task
@@ -130,8 +130,9 @@ def share_receive(desk: Desk, library: Library, task: Task) -> None:
 
 
 def trip_echo(desk: Desk, library: Library, task: Task) -> None:
-    """Answer pings."""
-    end = library.open(Order(Pattern.PAIR, bind=_ANYWHERE, size=task.size))
+    """Answer pings (mode "request": by a REP)."""
+    pattern = Pattern.REP if task.mode == "request" else Pattern.PAIR
+    end = library.open(Order(pattern, bind=_ANYWHERE, size=task.size))
     desk.say(url=end.url)
     meter = ProcessorTime()
     answered = echo(end.send, end.recv)
@@ -141,17 +142,22 @@ def trip_echo(desk: Desk, library: Library, task: Task) -> None:
 
 
 def trip_ping(desk: Desk, library: Library, task: Task) -> None:
-    """Ping, and keep every full round trip."""
-    end = library.open(Order(Pattern.PAIR, connect=text(desk.hear(), "url"), size=task.size))
-    ping(end.send, end.recv, task.size, warm_seconds(task))
+    """Ping (mode "request": by a REQ), and keep every full round trip."""
+    pattern = Pattern.REQ if task.mode == "request" else Pattern.PAIR
+    end = library.open(Order(pattern, connect=text(desk.hear(), "url"), size=task.size))
+    _ping(end, task.size, warm_seconds(task))
     meter = ProcessorTime()
-    trips = ping(end.send, end.recv, task.size, task.seconds)
+    trips = _ping(end, task.size, task.seconds)
     processor = meter.seconds()
     end.send(END)
     end.flush()
     say_trips(desk, trips, processor)
     desk.hear()
     end.close()
+
+
+def _ping(end: Endpoint, size: int, seconds: float) -> list[int]:
+    return ask(end.request, size, seconds) if end.request else ping(end.send, end.recv, size, seconds)
 
 
 # Lengths that end on every side of what a sender may gather: single messages, a few, powers of two and their neighbours.

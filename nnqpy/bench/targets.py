@@ -158,6 +158,7 @@ _TARGETS: Sequence[tuple[str, _Target]] = (
     ("throughput", _faster("64 KiB: at least 0.85 x a raw socket", "throughput-65536", 0.85, RAW)),
     ("rtt", _quicker("round trip p50: at most 0.4 x the best peer", "rtt-64", "p50", 0.4)),
     ("rtt", _quicker("round trip p99: not above the best peer", "rtt-64", "p99", 1)),
+    ("reqrep", _quicker("request and reply p50: at most 0.5 x the best peer", "reqrep-64", "p50", 0.5)),
     ("asyncio", _faster("asyncio throughput: at least 3 x the best peer", "asyncio-throughput-64", 3)),
     ("asyncio", _quicker("asyncio round trip p50: at most 0.5 x the best peer", "asyncio-rtt-64", "p50", 0.5)),
     ("shares", _faster("one sender, three receivers: at least 1.2 x the best peer", "shares-64", 1.2)),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from nnqpy.bench.adapters import END
-from nnqpy.bench.flow import adrain, aecho, aping, apump, awarm_up, drain, echo, ping, pump, warm_up
+from nnqpy.bench.flow import adrain, aecho, aping, apump, ask, awarm_up, drain, echo, ping, pump, warm_up
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -109,6 +109,21 @@ def test_a_ping_keeps_every_full_round_trip() -> None:
     assert min(len(trips), len(atrips)) > 0
     assert min(*trips, *atrips) >= 0
     assert not there.waiting
+
+
+def test_asking_keeps_every_full_round_trip() -> None:
+    """As a ping does, for a library that sends and waits in one call."""
+    asked: list[bytes] = []
+
+    def request(body: bytes) -> bytes:
+        asked.append(body)
+        return body
+
+    trips = ask(request, 3, 0.01)
+
+    assert len(trips) == len(asked) > 0
+    assert min(trips) >= 0
+    assert set(asked) == {b"ddd"}
 
 
 def test_an_echo_answers_each_message_until_the_end() -> None:

@@ -20,11 +20,13 @@ END = b"e"  # the last message of a flow; flows are of b"w..." (warm-up), then b
 
 
 class Pattern(StrEnum):
-    """The patterns that the cells use; every messaging library here has all three."""
+    """The patterns that the cells use; every messaging library here has them all."""
 
     PUSH = "push"
     PULL = "pull"
     PAIR = "pair"
+    REQ = "req"
+    REP = "rep"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,7 @@ class Endpoint:
         flush: write now what the library holds back on purpose; nothing for those that never do.
         close: give the socket up at once, without lingering.
         drain: how to read a flow, where `recv` in a loop is not what one would write (raw sockets).
+        request: ask and wait for the answer, where a library has one call for both.
     """
 
     url: str
@@ -63,6 +66,7 @@ class Endpoint:
     flush: Callable[[], object]
     close: Callable[[], object]
     drain: Callable[[], Drained] | None = None
+    request: Callable[[bytes], bytes] | None = None
 
 
 @dataclass(frozen=True, slots=True)

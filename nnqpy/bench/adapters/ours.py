@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NoReturn, Protocol, TypeVar
 
 import nnqpy
-from nnqpy.bench.adapters import AsyncEndpoint, Endpoint, Pattern, no_flush
+from nnqpy.bench.adapters import AsyncEndpoint, Endpoint, no_flush
 
 if TYPE_CHECKING:
-    import nnqpy.asyncio as nnqa
+    from collections.abc import Awaitable
+
     from nnqpy.bench.adapters import Order
 
 __all__ = ["Ours"]
+
+Closing_co = TypeVar("Closing_co", covariant=True)
 
 
 class Ours:
@@ -19,36 +22,46 @@ class Ours:
 
     def open(self, order: Order) -> Endpoint:
         """Open a blocking socket with default options."""
-        if order.pattern is Pattern.PUSH:
-            push = nnqpy.Push()
-            return Endpoint(_attach(push, order), push.send, _cannot, push.flush, lambda: push.close(linger=0))
-        if order.pattern is Pattern.PULL:
-            pull = nnqpy.Pull()
-            return Endpoint(_attach(pull, order), _cannot, pull.recv, no_flush, lambda: pull.close(linger=0))
-        pair = nnqpy.Pair()
-        return Endpoint(_attach(pair, order), pair.send, pair.recv, pair.flush, lambda: pair.close(linger=0))
+        socket: _Socket[object] = getattr(nnqpy, order.pattern.capitalize())()
+        return Endpoint(
+            url=_attach(socket, order),
+            send=getattr(socket, "send", _cannot),
+            recv=getattr(socket, "recv", _cannot),
+            flush=getattr(socket, "flush", no_flush),
+            close=lambda: socket.close(linger=0),
+            request=getattr(socket, "request", None),
+        )
 
     def open_async(self, order: Order) -> AsyncEndpoint:
         """Open an asyncio socket with default options."""
         import nnqpy.asyncio as nnqa  # here: blocking roles carry no asyncio face in their memory
 
-        if order.pattern is Pattern.PUSH:
-            push = nnqa.Push()
-            return AsyncEndpoint(_attach(push, order), push.send, _cannot, lambda: push.close(linger=0))
-        if order.pattern is Pattern.PULL:
-            pull = nnqa.Pull()
-            return AsyncEndpoint(_attach(pull, order), _cannot, pull.recv, lambda: pull.close(linger=0))
-        pair = nnqa.Pair()
-        return AsyncEndpoint(_attach(pair, order), pair.send, pair.recv, lambda: pair.close(linger=0))
+        socket: _Socket[Awaitable[object]] = getattr(nnqa, order.pattern.capitalize())()
+        return AsyncEndpoint(
+            url=_attach(socket, order),
+            send=getattr(socket, "send", _cannot),
+            recv=getattr(socket, "recv", _cannot),
+            close=lambda: socket.close(linger=0),
+        )
 
 
-def _attach(
-    socket: nnqpy.Push | nnqpy.Pull | nnqpy.Pair | nnqa.Push | nnqa.Pull | nnqa.Pair,
-    order: Order,
-) -> str:
+def _attach(socket: _Socket[object], order: Order) -> str:
     return socket.bind(order.bind).url if order.bind else socket.connect(order.connect).url
 
 
 def _cannot(*_: bytes) -> NoReturn:
     """What a one-way socket has in place of the other way; no role uses it."""
     raise TypeError("this pattern has no such direction")
+
+
+class _End(Protocol):
+    @property
+    def url(self) -> str: ...
+
+
+class _Socket(Protocol[Closing_co]):
+    """What all patterns have, in either face."""
+
+    def bind(self, url: str, /) -> _End: ...
+    def connect(self, url: str, /) -> _End: ...
+    def close(self, *, linger: float) -> Closing_co: ...
