@@ -64,9 +64,10 @@ class ReqCore(SendPump, Questions):
             if question.peer:
                 if len(question.payload) > self.small:
                     self.weigh(len(question.payload))
-                self.outbox.append(question.payload)
+                # A commit: no signal handler runs before the one call in it is over.
                 question.peer = 0
                 self.resent += 1
+                self.outbox.append(question.payload)
 
     def _went(self, peer: Peer, bodies: Sequence[bytes], whole: int) -> None:
         for place in range(whole):
@@ -77,14 +78,17 @@ class ReqCore(SendPump, Questions):
     def _recover(self) -> None:
         """What a dead peer had and did not answer goes to another, or fails if it may be sent only once."""
         for peer in tuple(self.lost_out):
-            for question in self.open():
-                if question.peer != peer.id or question:
-                    continue
-                if question.again_after is not None:
-                    self.again(question)
-                else:
-                    question.end("the peer that had the request is gone, and it is sent only once (resend_time=None)")
+            self._bereave(peer)
         super()._recover()
+
+    def _bereave(self, peer: Peer) -> None:
+        for question in self.open():
+            if question.peer != peer.id or question:
+                continue
+            if question.again_after is not None:
+                self.again(question)
+            else:
+                self.end(question, "the peer that had the request is gone, and it is sent only once (resend_time=None)")
 
 
 class RepCore(ReplyPath, Requests):

@@ -17,6 +17,7 @@ from nnqpy.routing.core import NEVER, SMALL
 from tests.kit.cores import queue
 from tests.kit.instructions import unwatch
 from tests.kit.interleaving import intrude
+from tests.kit.interrupts import interrupt
 from tests.kit.peers import FakePeer, frame, marry
 from tests.kit.waiters import FakeWaiter
 
@@ -347,6 +348,34 @@ def a_death_with_large_ones() -> Scene:
     scene.core.pump()
     scene.peers[0].die()
     return scene
+
+
+@pytest.mark.parametrize("make", [going_out, a_death, a_death_of_all, a_death_in_a_write, a_death_with_large_ones])
+def test_every_request_is_with_a_living_peer_in_the_end(make: Callable[[], Scene]) -> None:
+    """Ctrl-C anywhere in a pump: it is with one peer, once, and was sent again only if the one that had it died."""
+    for at in count():
+        scene = make()
+        done = not interrupt(scene.act, at, "nnqpy")
+        scene.check_count()
+        heir = scene.come()
+        for _ in range(3):
+            for peer in scene.peers:
+                if not peer.gone:
+                    peer.give_room()
+            scene.core.pump()
+
+        alive = Counter(body for peer in scene.peers if not peer.gone for body in peer.written)
+        assert alive == Counter(question.payload for question in scene.asked), at
+        dead = sum(len(peer.written) for peer in scene.peers if peer.gone)
+        assert scene.core.resent == dead
+        for question in scene.asked:
+            assert question.peer in {peer.id for peer in scene.peers if question.payload in peer.written}
+        assert (scene.core.big, scene.core.big_bytes) == (0, 0)
+        scene.check_count()
+        assert heir.gone is False
+        if done:
+            assert at
+            return
 
 
 # --- the socket ----------------------------------------------------------------------------------------------------
