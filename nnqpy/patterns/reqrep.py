@@ -78,6 +78,10 @@ class ReqCore(SendPump, Questions):
     def _recover(self) -> None:
         """What a dead peer had and did not answer goes to another, or fails if it may be sent only once."""
         for peer in tuple(self.lost_out):
+            with self.lock:
+                body = peer.begun
+                if body is not None and peer.rest_went():
+                    self._book_begun(peer, body)  # it has that one, too
             self._bereave(peer)
         super()._recover()
 

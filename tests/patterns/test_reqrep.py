@@ -186,6 +186,27 @@ def test_one_that_was_begun_is_rescued_and_not_sent_twice() -> None:
     scene.check_count()
 
 
+@pytest.mark.parametrize("again_after", [RESEND, None])
+def test_one_whose_last_byte_went_unnoticed_is_the_dead_peers(again_after: float | None) -> None:
+    """Ctrl-C came between the end of a frame and its booking, then the peer died: it has it, and may not answer it."""
+    for at in count():
+        scene = Scene(5)
+        question = scene.ask(again_after=again_after)
+        scene.core.pump()
+        (dead,) = scene.peers
+        done = not interrupt(dead.give_room, at, "nnqpy.routing")
+        heir = scene.come()
+        dead.die()
+        scene.core.pump()
+
+        if again_after is not None or not dead.written:
+            assert heir.written == [question.payload]
+        else:
+            assert (heir.written, bool(question.over)) == ([], True)
+        if done:
+            return
+
+
 def test_one_that_may_be_sent_only_once_fails_with_its_peer() -> None:
     """Those who wait for it are told why; those that were not written yet are not concerned."""
     scene = Scene(SIZE)
