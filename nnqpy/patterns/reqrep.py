@@ -82,7 +82,8 @@ class ReqCore(SendPump, Questions):
                 body = peer.begun
                 if body is not None and peer.rest_went():
                     self._book_begun(peer, body)  # it has that one, too
-            self._bereave(peer)
+            if self.look >= 0:  # closed: nobody waits any more
+                self._bereave(peer)
         super()._recover()
 
     def _bereave(self, peer: Peer) -> None:

@@ -224,6 +224,20 @@ def test_one_that_may_be_sent_only_once_fails_with_its_peer() -> None:
     assert scene.core.resent == 0
 
 
+def test_nothing_is_sent_again_once_the_socket_closes() -> None:
+    """Nobody waits for the replies any more: an open request is not queued again, nor counted as given up."""
+    scene = Scene(None)
+    scene.asks(3)
+    scene.ask(again_after=None)
+    scene.core.pump()
+    scene.core.look = -1
+    scene.peers[0].die(Reason.CLOSED_BY_US)
+
+    assert scene.core.abandon() == 0
+    assert (scene.core.resent, scene.core.stats().dropped) == (0, {})
+    scene.check_count()
+
+
 # --- the time is over --------------------------------------------------------------------------------------------
 
 
