@@ -17,7 +17,7 @@ from nnqpy.routing.backtrace import WORD
 from nnqpy.routing.core import NEVER, SocketCore
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from nnqpy.options import Options
     from nnqpy.routing.core import Peer, Waiter
@@ -80,6 +80,8 @@ class Questions(SocketCore):
         self.questions: dict[bytes, ref[Question]] = {}
         """Those that are open, by number. Who asked holds them: one that nobody holds is forgotten."""
         self._numbers: Iterator[int] = count(getrandbits(31))
+        self.alert: Callable[[], None] = _nobody
+        """Makes who reads the peers look up: it may be the one who waits for a question that has ended."""
         self._told: Question | None = None
         """Whose reply was moved, and whose askers may not have been told."""
 
@@ -115,6 +117,11 @@ class Questions(SocketCore):
             with self.lock:
                 self.withdraw(question.payload)
 
+    def end(self, question: Question, why: str) -> None:
+        """Say to all who wait for a reply that there will be none any more."""
+        question.end(why)
+        self.alert()
+
     def deliver(self, peer: Peer, bodies: list[bytes]) -> Iterable[bytes]:
         """Take what has a number; a peer that leaves it out speaks something else, and is closed."""
         if min(map(len, bodies)) >= WORD:
@@ -136,7 +143,7 @@ class Questions(SocketCore):
             question = self.find(inbox[0])
             if question is None:
                 self._discard_reply("unknown_request")
-            elif len(question.queue) >= question.limit or question.over:
+            elif len(question.queue) >= question.limit:
                 self._discard_reply(self.surplus)
             else:
                 # Noted before it moves: if an interrupt comes in between, the next holder of the turn tells them.
@@ -161,3 +168,7 @@ class Questions(SocketCore):
         """The socket is closed: nobody gets a reply any more."""
         for question in self.open():
             question.end(why)
+
+
+def _nobody() -> None:
+    """Nobody reads yet."""

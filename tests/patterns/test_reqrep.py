@@ -224,6 +224,20 @@ def test_one_that_may_be_sent_only_once_fails_with_its_peer() -> None:
     assert scene.core.resent == 0
 
 
+def test_a_reply_that_was_read_before_the_end_counts() -> None:
+    """Its peer answered and left, and the leaving was seen to before the answer was: the answer is there all the same."""
+    scene = Scene(None)
+    question = scene.ask(again_after=None)
+    scene.core.pump()
+    (peer,) = scene.peers
+    scene.core.inbox.extend(scene.core.deliver(peer, [question.key + b"reply"]))
+    peer.die(Reason.EOF)
+    scene.core.pump()
+    scene.core.sort()
+
+    assert list(question.queue) == [question.key + b"reply"]
+
+
 def test_nothing_is_sent_again_once_the_socket_closes() -> None:
     """Nobody waits for the replies any more: an open request is not queued again, nor counted as given up."""
     scene = Scene(None)
