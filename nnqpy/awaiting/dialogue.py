@@ -96,7 +96,7 @@ class TaskAsking:
         """
         home = self._home
         await home.enter()
-        question = home._open(body)
+        question = home._open_request(body, self._again_after)
         self._give_up(REPLACED)
         try:
             await home._queue(question.payload, timeout)
@@ -147,7 +147,7 @@ class TaskAsking:
         home = self._home
         await home.enter()
         deadline = deadline_of(timeout)
-        question = home._open(body)
+        question = home._open_request(body, self._again_after)
         try:
             await home._queue(question.payload, timeout)
             home._sent(question, self._again_after)

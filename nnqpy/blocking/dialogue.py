@@ -97,7 +97,7 @@ class Asking:
             Closed: the socket is closed, or was during the call.
         """
         home = self._home
-        question = home._open(body)
+        question = home._open_request(body, self._again_after)
         self._give_up(REPLACED)
         try:
             home._queue(question.payload, timeout)
@@ -146,7 +146,7 @@ class Asking:
         check_retries(retries)
         home = self._home
         deadline = deadline_of(timeout)
-        question = home._open(body)
+        question = home._open_request(body, self._again_after)
         try:
             home._queue(question.payload, timeout)
             home._sent(question, self._again_after)

@@ -40,6 +40,10 @@ class QuestionsKind(BaseSocket):
 
     _questions: Questions
 
+    def __init__(self, **common: Unpack[Common]) -> None:
+        super().__init__(**common)
+        self._questions.alert = self._turns.into.alert
+
     def _make_core(self, options: Options) -> SocketCore:
         core = super()._make_core(options)
         self._questions = cast("Questions", core)
@@ -50,7 +54,7 @@ class QuestionsKind(BaseSocket):
 
     def _close_question(self, question: Question, why: str) -> None:
         self._questions.forget(question)
-        question.end(why)
+        self._questions.end(question, why)
 
     def _reply(self, question: Question) -> bytes | None:
         """Take a reply, if one is there; interrupted by a signal, it has taken none."""
@@ -79,6 +83,11 @@ class ReqKind(QuestionsKind):
         check_resend_time(resend_time)
         self._resend_time = resend_time
         super().__init__(**common)
+
+    def _open_request(self, body: Body, again_after: float | None) -> Question:
+        question = self._open(body)
+        question.again_after = again_after  # now: as soon as it is queued it may be written, and its peer may die
+        return question
 
     def _open(self, body: Body) -> Question:
         self._turns.check_open()

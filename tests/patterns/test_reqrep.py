@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
+import nnqpy
 from nnqpy.errors import Reason
 from nnqpy.message import Addressed, Message
 from nnqpy.options import Options
@@ -428,6 +429,29 @@ def test_every_request_is_with_a_living_peer_in_the_end(make: Callable[[], Scene
 
 
 # --- the socket ----------------------------------------------------------------------------------------------------
+
+
+def test_a_peer_that_dies_right_after_it_was_written_is_replaced() -> None:
+    """Another thread sees to its death before `send` returns: the request goes on all the same, and is answered."""
+
+    class Unlucky(nnqpy.Req):
+        def _queue(self, payload: bytes, timeout: float | None) -> None:
+            super()._queue(payload, timeout)
+            first.die()
+            self._turns.write()
+
+    first, second = FakePeer(), FakePeer()
+    with Unlucky() as req:
+        marry(req._turns, first)
+        req.send(b"question")
+        (payload,) = first.written
+        marry(req._turns, second)
+        req._turns.write()
+        assert second.written == [payload]
+        second.send(payload[:4] + b"reply")
+
+        assert req.recv(timeout=10) == b"reply"
+        assert req.resent == 1
 
 
 # --- Rep -----------------------------------------------------------------------------------------------------------
