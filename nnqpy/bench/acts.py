@@ -82,6 +82,24 @@ async def trip(stage: Stage, prefix: str = "") -> dict[str, float]:
     }
 
 
+async def load(stage: Stage) -> dict[str, float]:
+    """Many requests in flight: how many are answered a second."""
+    server, client = await stage.start("async_serve"), await stage.start("async_load")
+    await _introduce(server, client)
+    got = await client.hear()
+    server.say(stop=1)
+    served = await server.hear()
+    for actor in (client, server):
+        actor.say(quit=1)
+    answered = number(got, "answered")
+    return {
+        "rate": answered / (number(got, "elapsed") / 1e9),
+        # The server's time is over all that was asked, warm-up included.
+        "cpu": (number(got, "processor") / answered + number(served, "processor") / number(got, "asked")) * 1e6,
+        "answered": answered,
+    }
+
+
 async def tail(stage: Stage) -> dict[str, float]:
     """Bursts: how long the last message of each was on its way."""
     receiver, sender = await stage.start("tail_receive"), await stage.start("tail_send")
@@ -171,6 +189,7 @@ ACTS: Mapping[str, Act] = {
     "shares": shares,
     "trip": trip,
     "async_trip": lambda stage: trip(stage, "async_"),
+    "load": load,
     "tail": tail,
     "rest": rest,
     "send_to_crowd": lambda stage: crowd_cost(stage, "hub_send"),

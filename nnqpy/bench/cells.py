@@ -105,6 +105,7 @@ GROUPS = {
     "shares": "one PUSH to three PULLs over tcp, four processes",
     "tail": "last message of a burst, delay from before its send to in hand, tcp",
     "asyncio": "both sides asyncio, every send awaited, tcp",
+    "requests": "requests over REQ and REP by number in flight, both sides asyncio, tcp, two processes",
     "inproc": "PUSH to PULL over inproc, two threads of one process",
     "threads": "two threads send on one PUSH, tcp, two processes",
     "memory": "resident memory of a listener per idle connection",
@@ -146,6 +147,19 @@ def catalogue(scale: Scale, only: Sequence[str] = ()) -> list[Cell]:
         Cell("tail", "tail-sleep", "sender sleeps", "tail", TRIP[:2], stretch=1.5, mode="sleep", spare=True),
         Cell("asyncio", "asyncio-throughput-64", "throughput 64 B", "async_flow", (RATE, CPU)),
         Cell("asyncio", "asyncio-rtt-64", "round trip 64 B", "async_trip", (*TRIP, CPU), stretch=2),
+        *(
+            Cell(
+                "requests",
+                f"requests-{at_once}",
+                f"{at_once} in flight",
+                "load",
+                (RATE, Metric("cpu", "CPU per request", "us")),
+                mode=str(at_once),
+                stretch=0.5,
+                spare=at_once == 16,
+            )
+            for at_once in (1, 16, 256)
+        ),
         Cell("inproc", "inproc-64", "64 B", "inproc", (RATE, CPU)),
         Cell("threads", "threads-64", "64 B", "flow", (RATE, CPU), mode="2"),
         Cell(

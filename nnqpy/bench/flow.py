@@ -14,11 +14,12 @@ from nnqpy.bench.adapters import END, Drained
 from nnqpy.bench.meters import ProcessorTime
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
 __all__ = [
     "adrain",
     "aecho",
+    "aload",
     "aping",
     "apump",
     "ask",
@@ -163,6 +164,28 @@ async def aping(
         then, now = now, perf_counter_ns()
         trips.append(now - then)
     return trips
+
+
+async def aload(requests: Sequence[Callable[[bytes], Awaitable[bytes]]], size: int, seconds: float) -> tuple[int, int]:
+    """Ask with each of these verbs, again and again, each in a task of its own.
+
+    Returns:
+        How many requests were answered, and nanoseconds until the last of them was.
+    """
+    import asyncio  # here: blocking roles carry no asyncio in their memory
+
+    body, start = counted_body(size), perf_counter_ns()
+    end = start + int(seconds * 1e9)
+
+    async def keep_asking(request: Callable[[bytes], Awaitable[bytes]]) -> int:
+        answered = 0
+        while perf_counter_ns() < end:
+            await request(body)
+            answered += 1
+        return answered
+
+    answered = await asyncio.gather(*map(keep_asking, requests))
+    return sum(answered), perf_counter_ns() - start
 
 
 async def aecho(send: Callable[[bytes], Awaitable[object]], recv: Callable[[], Awaitable[bytes]]) -> int:

@@ -81,7 +81,9 @@ LIBRARIES: Mapping[str, Entry] = {
             "",
             "raw:Raw",
             Dialect.NONE,
-            dict.fromkeys(("reqrep", "shares", "tail", "threads", "inproc", "memory", "peers"), _NO_FRAMING),
+            dict.fromkeys(
+                ("reqrep", "requests", "shares", "tail", "threads", "inproc", "memory", "peers"), _NO_FRAMING
+            ),
         ),
     )
 }

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from nnqpy.bench.adapters import END, Order, Pattern
 from nnqpy.bench.desk import text
-from nnqpy.bench.flow import adrain, aecho, aping, apump, awarm_up
+from nnqpy.bench.flow import adrain, aecho, aload, aping, apump, awarm_up
 from nnqpy.bench.meters import ProcessorTime
 from nnqpy.bench.roles import say_drained, say_trips, warm_seconds
 
@@ -71,6 +71,41 @@ async def async_trip_ping(desk: Desk, library: Library, task: Task) -> None:
     await end.close()
 
 
+async def async_serve(desk: Desk, library: Library, task: Task) -> None:
+    """Answer requests, as many at a time as the mode says, until told to stop."""
+    server = library.open_server(Order(Pattern.REP, bind=_ANYWHERE, size=task.size, at_once=int(task.mode)))
+    desk.say(url=server.url)
+    meter = ProcessorTime()
+    serving = asyncio.ensure_future(server.serve(_same))
+    hearing = asyncio.ensure_future(_hear(desk))
+    await asyncio.wait([serving, hearing], return_when=asyncio.FIRST_COMPLETED)
+    if serving.done():
+        serving.result()
+        raise RuntimeError("stopped to serve by itself")
+    processor = meter.seconds()
+    serving.cancel()
+    await asyncio.wait([serving])
+    desk.say(processor=processor)
+    await _hear(desk)
+    await server.close()
+
+
+def _same(body: bytes) -> bytes:
+    return body
+
+
+async def async_load(desk: Desk, library: Library, task: Task) -> None:
+    """Keep as many requests in flight as the mode says."""
+    url = text(await _hear(desk), "url")
+    client = library.open_client(Order(Pattern.REQ, connect=url, size=task.size, at_once=int(task.mode)))
+    warm, _ = await aload(client.requests, task.size, warm_seconds(task))
+    meter = ProcessorTime()
+    answered, elapsed = await aload(client.requests, task.size, task.seconds)
+    desk.say(asked=warm + answered, answered=answered, elapsed=elapsed, processor=meter.seconds())
+    await _hear(desk)
+    await client.close()
+
+
 async def _hear(desk: Desk) -> Words:
     """Wait for the parent while the loop goes on: what was sent may still be on its way."""
     return await asyncio.get_running_loop().run_in_executor(None, desk.hear)
@@ -90,5 +125,7 @@ ASYNC_ROLES: Mapping[str, Role] = {
         "async_flow_send": async_flow_send,
         "async_trip_echo": async_trip_echo,
         "async_trip_ping": async_trip_ping,
+        "async_serve": async_serve,
+        "async_load": async_load,
     }.items()
 }

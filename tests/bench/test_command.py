@@ -93,6 +93,19 @@ def test_nnqpy_goes_through_every_cell_and_loses_nothing(tmp_path: Path) -> None
         assert sample["values"].get("lost", 0) == 0, cell["name"]
 
 
+@pytest.mark.parametrize("group", ["reqrep", "requests"])
+def test_a_peer_with_patterns_of_its_own_goes_through(group: str, tmp_path: Path) -> None:
+    """What pyzmq has in place of one of our patterns is put together in its adapter: it works."""
+    words = ["--quick", "--seconds", "0.05", "--only", group, "--libs", "pyzmq", "--quiet"]
+
+    assert main([*words, "--json", str(tmp_path / "b.json")]) == 0
+
+    for cell in json.loads((tmp_path / "b.json").read_text())["cells"]:
+        (sample,) = cell["libraries"]["pyzmq"]["samples"]
+        assert sample["trouble"] == "", (cell["name"], sample["detail"])
+        assert all(value > 0 for key, value in sample["values"].items() if key in {"p50", "rate", "cpu"})
+
+
 def test_quick_and_full_differ_in_scale_and_options_win(runs: Run) -> None:
     """`--seconds` and its like change one thing of the scale that was chosen."""
     main(["--libs", "raw", "--only", "rtt", "--quiet"])

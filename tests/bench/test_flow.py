@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from nnqpy.bench.adapters import END
-from nnqpy.bench.flow import adrain, aecho, aping, apump, ask, awarm_up, drain, echo, ping, pump, warm_up
+from nnqpy.bench.flow import adrain, aecho, aload, aping, apump, ask, awarm_up, drain, echo, ping, pump, warm_up
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
 
 class Line:
@@ -124,6 +124,29 @@ def test_asking_keeps_every_full_round_trip() -> None:
     assert len(trips) == len(asked) > 0
     assert min(trips) >= 0
     assert set(asked) == {b"ddd"}
+
+
+def test_a_load_keeps_every_task_asking() -> None:
+    """Each verb has one request open at a time; all that were answered are counted."""
+    answered = [0, 0, 0]
+    open_ = [0, 0, 0]
+
+    def verb(n: int) -> Callable[[bytes], Awaitable[bytes]]:
+        async def request(body: bytes) -> bytes:
+            open_[n] += 1
+            assert open_[n] == 1
+            await asyncio.sleep(0)
+            open_[n] -= 1
+            answered[n] += 1
+            return body
+
+        return request
+
+    count, elapsed = asyncio.run(aload([verb(n) for n in range(3)], 3, 0.01))
+
+    assert count == sum(answered)
+    assert min(answered) > 0
+    assert elapsed >= 10_000_000
 
 
 def test_an_echo_answers_each_message_until_the_end() -> None:

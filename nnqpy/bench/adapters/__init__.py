@@ -12,9 +12,28 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
-__all__ = ["END", "AsyncEndpoint", "Drained", "Endpoint", "Library", "Order", "Pattern", "awaitable", "no_flush"]
+    Handler = Callable[[bytes], bytes]
+    AsyncSend = Callable[[bytes], Awaitable[object]]
+    AsyncRecv = Callable[[], Awaitable[bytes]]
+    AsyncRequest = Callable[[bytes], Awaitable[bytes]]
+
+__all__ = [
+    "END",
+    "AsyncClient",
+    "AsyncEndpoint",
+    "AsyncServer",
+    "Drained",
+    "Endpoint",
+    "Library",
+    "Order",
+    "Pattern",
+    "awaitable",
+    "no_flush",
+    "requester",
+    "serve_each",
+]
 
 END = b"e"  # the last message of a flow; flows are of b"w..." (warm-up), then b"d..." (counted)
 
@@ -74,10 +93,38 @@ class AsyncEndpoint:
     """One open socket of a library, with asyncio verbs; `send` is awaited for every library."""
 
     url: str
-    send: Callable[[bytes], Awaitable[object]]
-    recv: Callable[[], Awaitable[bytes]]
+    send: AsyncSend
+    recv: AsyncRecv
     close: Callable[[], Awaitable[object]]
     drain: Callable[[], Awaitable[Drained]] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AsyncClient:
+    """What asks, with as many requests in flight as were ordered.
+
+    Args:
+        requests: a verb for each task, which asks and waits for the answer.
+        close: give it all up at once.
+    """
+
+    requests: Sequence[AsyncRequest]
+    close: Callable[[], Awaitable[object]]
+
+
+@dataclass(frozen=True, slots=True)
+class AsyncServer:
+    """What answers.
+
+    Args:
+        url: where it is bound.
+        serve: answer by a handler until cancelled.
+        close: give it all up at once.
+    """
+
+    url: str
+    serve: Callable[[Handler], Awaitable[object]]
+    close: Callable[[], Awaitable[object]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +136,14 @@ class Order:
         bind: URL to listen on.
         connect: URL to connect to.
         size: bytes of the bodies to come: raw sockets have no framing that tells it.
+        at_once: requests in flight that a client or a server is for.
     """
 
     pattern: Pattern
     bind: str = ""
     connect: str = ""
     size: int = 0
+    at_once: int = 1
 
 
 class Library(Protocol):
@@ -107,6 +156,35 @@ class Library(Protocol):
     def open_async(self, order: Order) -> AsyncEndpoint:
         """Open an asyncio socket; called inside the running loop."""
         ...
+
+    def open_client(self, order: Order) -> AsyncClient:
+        """Open what asks; called inside the running loop."""
+        ...
+
+    def open_server(self, order: Order) -> AsyncServer:
+        """Open what answers; called inside the running loop."""
+        ...
+
+
+def requester(send: AsyncSend, recv: AsyncRecv) -> AsyncRequest:
+    """The two steps of a request as one verb, for one task at a time."""
+
+    async def request(body: bytes) -> bytes:
+        await send(body)
+        return await recv()
+
+    return request
+
+
+async def serve_each(ends: Sequence[tuple[AsyncRecv, AsyncSend]], handler: Handler) -> None:
+    """Answer by a handler, each of these ends in a task of its own, until cancelled."""
+    import asyncio  # here: blocking roles carry no asyncio in their memory
+
+    async def work(recv: AsyncRecv, send: AsyncSend) -> None:
+        while True:
+            await send(handler(await recv()))
+
+    await asyncio.gather(*(work(recv, send) for recv, send in ends))
 
 
 def awaitable(call: Callable[[], object]) -> Callable[[], Awaitable[object]]:

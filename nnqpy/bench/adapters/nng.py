@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Protocol
 
-from nnqpy.bench.adapters import AsyncEndpoint, Endpoint, awaitable, no_flush
+from nnqpy.bench.adapters import (
+    AsyncClient,
+    AsyncEndpoint,
+    AsyncServer,
+    Endpoint,
+    awaitable,
+    no_flush,
+    requester,
+    serve_each,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
-    from nnqpy.bench.adapters import Order
+    from nnqpy.bench.adapters import AsyncRecv, Order
 
 __all__ = ["Nng"]
 
@@ -30,11 +40,20 @@ class Nng:
     def open_async(self, order: Order) -> AsyncEndpoint:
         """Open a socket and use its asyncio verbs."""
         socket, url = self._open(order)
+        return AsyncEndpoint(url=url, send=socket.asend, recv=_arecv(socket), close=awaitable(socket.close))
 
-        async def recv() -> bytes:
-            return (await socket.arecv()).to_bytes()
+    def open_client(self, order: Order) -> AsyncClient:
+        """Open one ReqSocket, and a context of it for each task."""
+        socket, _ = self._open(order)
+        contexts = [socket.open_context() for _ in range(order.at_once)]
+        return AsyncClient([requester(one.asend, _arecv(one)) for one in contexts], awaitable(socket.close))
 
-        return AsyncEndpoint(url=url, send=socket.asend, recv=recv, close=awaitable(socket.close))
+    def open_server(self, order: Order) -> AsyncServer:
+        """Open one RepSocket, and a context and task of it for each request at a time."""
+        socket, url = self._open(order)
+        contexts = [socket.open_context() for _ in range(order.at_once)]
+        ends = [(_arecv(one), one.asend) for one in contexts]
+        return AsyncServer(url, partial(serve_each, ends), awaitable(socket.close))
 
     def _open(self, order: Order) -> tuple[_Socket, str]:
         socket: _Socket = getattr(self._nng, f"{order.pattern.capitalize()}Socket")()
@@ -44,6 +63,13 @@ class Nng:
         listener = socket.add_listener(order.bind, recv_max_size=0)
         listener.start()
         return socket, f"tcp://127.0.0.1:{listener.port}" if order.bind.startswith("tcp") else order.bind
+
+
+def _arecv(end: _Context) -> AsyncRecv:
+    async def recv() -> bytes:
+        return (await end.arecv()).to_bytes()
+
+    return recv
 
 
 class _Message(Protocol):
@@ -60,11 +86,15 @@ class _Listener(Protocol):
     def start(self) -> None: ...
 
 
-class _Socket(Protocol):
+class _Context(Protocol):
+    def asend(self, data: bytes) -> Awaitable[object]: ...
+    def arecv(self) -> Awaitable[_Message]: ...
+
+
+class _Socket(_Context, Protocol):
     def add_listener(self, url: str, *, recv_max_size: int) -> _Listener: ...
     def add_dialer(self, url: str, *, recv_max_size: int) -> _Dialer: ...
     def send(self, data: bytes) -> None: ...
     def recv(self) -> _Message: ...
-    def asend(self, data: bytes) -> Awaitable[object]: ...
-    def arecv(self) -> Awaitable[_Message]: ...
+    def open_context(self) -> _Context: ...
     def close(self) -> None: ...

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, NoReturn, Protocol, TypeVar
 
 import nnqpy
-from nnqpy.bench.adapters import AsyncEndpoint, Endpoint, no_flush
+from nnqpy.bench.adapters import AsyncClient, AsyncEndpoint, AsyncServer, Endpoint, no_flush
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -43,6 +44,22 @@ class Ours:
             recv=getattr(socket, "recv", _cannot),
             close=lambda: socket.close(linger=0),
         )
+
+    def open_client(self, order: Order) -> AsyncClient:
+        """Open one Req, which all tasks share."""
+        import nnqpy.asyncio as nnqa
+
+        req = nnqa.Req()
+        req.connect(order.connect)
+        return AsyncClient([req.request] * order.at_once, lambda: req.close(linger=0))
+
+    def open_server(self, order: Order) -> AsyncServer:
+        """Open one Rep that serves as many at a time."""
+        import nnqpy.asyncio as nnqa
+
+        rep = nnqa.Rep()
+        url = rep.bind(order.bind).url
+        return AsyncServer(url, partial(rep.serve, concurrency=order.at_once), lambda: rep.close(linger=0))
 
 
 def _attach(socket: _Socket[object], order: Order) -> str:

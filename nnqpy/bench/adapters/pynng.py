@@ -1,11 +1,21 @@
-"""pynng: Push0, Pull0 and Pair0 with their default buffers; only the size limit is lifted (1 MiB otherwise)."""
+"""pynng: its sockets with their default buffers; only the size limit is lifted (1 MiB otherwise)."""
 
 from __future__ import annotations
 
+from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Protocol
 
-from nnqpy.bench.adapters import AsyncEndpoint, Endpoint, awaitable, no_flush
+from nnqpy.bench.adapters import (
+    AsyncClient,
+    AsyncEndpoint,
+    AsyncServer,
+    Endpoint,
+    awaitable,
+    no_flush,
+    requester,
+    serve_each,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Sequence
@@ -31,6 +41,19 @@ class Pynng:
         socket, url = self._open(order)
         return AsyncEndpoint(url=url, send=socket.asend, recv=socket.arecv, close=awaitable(socket.close))
 
+    def open_client(self, order: Order) -> AsyncClient:
+        """Open one Req0, and a context of it for each task."""
+        socket, _ = self._open(order)
+        contexts = [socket.new_context() for _ in range(order.at_once)]
+        return AsyncClient([requester(one.asend, one.arecv) for one in contexts], awaitable(socket.close))
+
+    def open_server(self, order: Order) -> AsyncServer:
+        """Open one Rep0, and a context and task of it for each request at a time."""
+        socket, url = self._open(order)
+        contexts = [socket.new_context() for _ in range(order.at_once)]
+        ends = [(one.arecv, one.asend) for one in contexts]
+        return AsyncServer(url, partial(serve_each, ends), awaitable(socket.close))
+
     def _open(self, order: Order) -> tuple[_Socket, str]:
         socket: _Socket = getattr(self._pynng, f"{order.pattern.capitalize()}0")(recv_max_size=0)
         if order.connect:
@@ -45,13 +68,17 @@ class _Listener(Protocol):
     def url(self) -> str: ...
 
 
-class _Socket(Protocol):
+class _Context(Protocol):
+    def asend(self, data: bytes) -> Awaitable[object]: ...
+    def arecv(self) -> Awaitable[bytes]: ...
+
+
+class _Socket(_Context, Protocol):
     @property
     def listeners(self) -> Sequence[_Listener]: ...
     def listen(self, address: str) -> object: ...
     def dial(self, address: str, *, block: bool) -> object: ...
     def send(self, data: bytes) -> None: ...
     def recv(self) -> bytes: ...
-    def asend(self, data: bytes) -> Awaitable[object]: ...
-    def arecv(self) -> Awaitable[bytes]: ...
+    def new_context(self) -> _Context: ...
     def close(self) -> None: ...

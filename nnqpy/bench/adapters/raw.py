@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from time import monotonic_ns
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 from urllib.parse import urlsplit
 
 from nnqpy.bench.adapters import END, AsyncEndpoint, Drained, Endpoint, awaitable, no_flush
@@ -36,6 +36,12 @@ class Raw:
         """The same through the running loop's `sock_*` calls."""
         wire = _AsyncWire(order)
         return AsyncEndpoint(wire.url, wire.send, wire.recv, awaitable(wire.close), wire.drain)
+
+    def open_client(self, order: Order) -> NoReturn:
+        """Nothing tells requests apart."""
+        raise TypeError("raw sockets have no framing")
+
+    open_server = open_client
 
 
 class _Wire:

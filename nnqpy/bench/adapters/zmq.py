@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+import struct
 from functools import cached_property
 from importlib import import_module
+from itertools import count
 from typing import TYPE_CHECKING, Protocol
 
-from nnqpy.bench.adapters import AsyncEndpoint, Endpoint, awaitable, no_flush
+from nnqpy.bench.adapters import (
+    AsyncClient,
+    AsyncEndpoint,
+    AsyncServer,
+    Endpoint,
+    awaitable,
+    no_flush,
+    requester,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    import asyncio
+    from collections.abc import Awaitable, Sequence
 
-    from nnqpy.bench.adapters import Order, Pattern
+    from nnqpy.bench.adapters import Handler, Order, Pattern
 
 __all__ = ["Pyomq", "Pyzmq"]
+
+_NUMBER = struct.Struct(">Q")
 
 
 class Pyzmq:
@@ -46,6 +59,31 @@ class Pyzmq:
             url=url, send=socket.send, recv=socket.recv, close=awaitable(lambda: socket.close(linger=0))
         )
 
+    def open_client(self, order: Order) -> AsyncClient:
+        """Open a REQ for one request at a time, a DEALER that numbers them for more."""
+        if order.at_once == 1:
+            end = self.open_async(order)
+            return AsyncClient([requester(end.send, end.recv)], end.close)
+        socket = self._open_parts("DEALER")
+        self._attach(socket, order)
+        numbered = _Numbered(socket)
+        return AsyncClient([numbered.request] * order.at_once, numbered.close)
+
+    def open_server(self, order: Order) -> AsyncServer:
+        """Open a ROUTER, served by one loop that calls the handler itself: nothing quicker was found."""
+        socket = self._open_parts("ROUTER")
+
+        async def serve(handler: Handler) -> None:
+            while True:
+                *route, body = await socket.recv_multipart()
+                await socket.send_multipart([*route, handler(body)])
+
+        return AsyncServer(self._attach(socket, order), serve, awaitable(lambda: socket.close(linger=0)))
+
+    def _open_parts(self, kind: str) -> _PartsSocket:
+        made: _PartsSocket = import_module(f"{self._package}.asyncio").Context().socket(getattr(self._zmq, kind))
+        return made
+
     def _kind(self, pattern: Pattern) -> int:
         return int(getattr(self._zmq, pattern.name))
 
@@ -63,6 +101,35 @@ class Pyomq(Pyzmq):
     _package = "pyomq"
 
 
+class _Numbered:
+    """A DEALER that any number of tasks ask through: a number in front of each request tells whose the answer is."""
+
+    def __init__(self, socket: _PartsSocket) -> None:
+        import asyncio  # here: blocking roles carry no asyncio in their memory
+
+        self._socket = socket
+        self._loop = asyncio.get_running_loop()
+        self._asked: dict[bytes, asyncio.Future[bytes]] = {}
+        self._numbers = map(_NUMBER.pack, count())
+        self._receiving = self._loop.create_task(self._receive())
+
+    async def request(self, body: bytes) -> bytes:
+        number = next(self._numbers)
+        answer: asyncio.Future[bytes] = self._loop.create_future()
+        self._asked[number] = answer
+        await self._socket.send_multipart([number, body])
+        return await answer
+
+    async def _receive(self) -> None:
+        while True:
+            number, body = await self._socket.recv_multipart()
+            self._asked.pop(number).set_result(body)
+
+    async def close(self) -> None:
+        self._receiving.cancel()
+        self._socket.close(linger=0)
+
+
 class _Ends(Protocol):
     def bind(self, address: str) -> object: ...
     def connect(self, address: str) -> object: ...
@@ -78,6 +145,11 @@ class _Socket(_Ends, Protocol):
 class _AsyncSocket(_Ends, Protocol):
     def send(self, data: bytes) -> Awaitable[object]: ...
     def recv(self) -> Awaitable[bytes]: ...
+
+
+class _PartsSocket(_Ends, Protocol):
+    def send_multipart(self, parts: Sequence[bytes]) -> Awaitable[object]: ...
+    def recv_multipart(self) -> Awaitable[Sequence[bytes]]: ...
 
 
 class _Context(Protocol):
