@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import contextmanager
+from threading import get_ident
 from types import CodeType, FunctionType
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -74,12 +75,14 @@ else:
         """Tell `watcher` of every instruction of `modules` (with all that is in them) in this thread."""
         monitoring = sys.monitoring
         _arm(modules)
+        mine = get_ident()
 
         def entered(code: CodeType, place: int) -> None:
-            watcher.entered(sys._getframe(1), is_within(_watched.get(code, ""), modules))
+            if get_ident() == mine:  # the janitor is told of, too
+                watcher.entered(sys._getframe(1), is_within(_watched.get(code, ""), modules))
 
         def step(code: CodeType, place: int) -> None:
-            if is_within(_watched[code], modules):
+            if get_ident() == mine and is_within(_watched[code], modules):
                 watcher.step(sys._getframe(1), place)
 
         starts = monitoring.events.PY_START, monitoring.events.PY_RESUME
