@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 
 from nnqpy.bench.desk import number
 from nnqpy.bench.stage import Stage
+from nnqpy.bench.topics import PREFIXES, WANTED
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from nnqpy.bench.desk import Words
     from nnqpy.bench.stage import Actor
@@ -47,8 +48,52 @@ async def inproc(stage: Stage) -> dict[str, float]:
 
 async def shares(stage: Stage) -> dict[str, float]:
     """One sender, three receivers: the sum of their rates, and how far from even their shares are."""
-    sender = await stage.start("share_send")
-    receivers = [await stage.start("share_receive") for _ in range(_RECEIVERS)]
+    got, sent = await _flow_to_several(stage, "share_send", ["share_receive"] * _RECEIVERS)
+    figures = _flow_figures(got, sent)
+    counts = [number(one, "received") for one in got]
+    figures |= {f"share_{n}": count for n, count in enumerate(counts, 1)}
+    figures["uneven"] = (max(counts) - min(counts)) / (sum(counts) / len(counts)) if any(counts) else 0.0
+    return figures
+
+
+async def spread(stage: Stage, *, bare: bool = False) -> dict[str, float]:
+    """One publisher, everything to every subscriber: the sum of their rates, and what they missed."""
+    subscribers = ["crowd_subscribe"] if bare else ["subscribe"] * stage.peers
+    got, sent = await _flow_to_several(stage, "publish", subscribers)
+    copies = number(sent, "sent") * stage.peers
+    figures = _flow_figures(got, {**sent, "sent": copies})
+    figures["missed"] = figures["lost"] / copies
+    if stage.mode != "lossless":
+        del figures["lost"]  # it was to be expected
+    return figures
+
+
+async def topics(stage: Stage) -> dict[str, float]:
+    """A subscriber with more and more prefixes: what a message that arrives costs it, wanted or not."""
+    hub, crowd = await stage.start("match"), await stage.start("crowd_publish")
+    figures: dict[str, float] = {}
+    arrived = received = 0.0
+    for count in PREFIXES:
+        await _introduce(hub, crowd)
+        await crowd.hear()
+        hub.say(go=1)
+        cost = await hub.hear()
+        # The crowd stops first: it must not write to a hub that has closed.
+        crowd.say(stop=1)
+        await crowd.hear()
+        hub.say(stop=1)
+        figures[f"cpu_{count}"] = number(cost, "processor") / number(cost, "arrived") * 1e6
+        arrived += number(cost, "arrived")
+        received += number(cost, "received")
+    figures["growth"] = figures[f"cpu_{PREFIXES[-1]}"] / figures[f"cpu_{PREFIXES[0]}"]
+    figures["missed"] = max(0.0, 1 - received / (arrived * WANTED))
+    return figures
+
+
+async def _flow_to_several(stage: Stage, send: str, receive: Sequence[str]) -> tuple[list[Words], Words]:
+    """What each receiver got, and what was sent; all receivers are there before the flow begins."""
+    sender = await stage.start(send)
+    receivers = [await stage.start(role) for role in receive]
     await _introduce(sender, *receivers)
     for receiver in receivers:
         await receiver.hear()
@@ -58,11 +103,7 @@ async def shares(stage: Stage) -> dict[str, float]:
     sent = await sender.hear()
     for receiver in receivers:
         receiver.say(quit=1)
-    figures = _flow_figures(got, sent)
-    counts = [number(one, "received") for one in got]
-    figures |= {f"share_{n}": count for n, count in enumerate(counts, 1)}
-    figures["uneven"] = (max(counts) - min(counts)) / (sum(counts) / len(counts)) if any(counts) else 0.0
-    return figures
+    return got, sent
 
 
 async def trip(stage: Stage, prefix: str = "") -> dict[str, float]:
@@ -187,6 +228,9 @@ ACTS: Mapping[str, Act] = {
     "async_flow": lambda stage: flow(stage, "async_"),
     "inproc": inproc,
     "shares": shares,
+    "spread": spread,
+    "spread_bare": lambda stage: spread(stage, bare=True),
+    "topics": topics,
     "trip": trip,
     "async_trip": lambda stage: trip(stage, "async_"),
     "load": load,

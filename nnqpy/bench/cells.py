@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nnqpy.bench.libraries import OURS
+from nnqpy.bench.topics import PREFIXES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,6 +38,9 @@ CPU = Metric("cpu", "CPU per message", "us")
 TRIP = (Metric("p50", "p50", "us"), Metric("p99", "p99", "us"), Metric("p999", "p99.9", "us"))
 
 
+_SPREAD = (RATE, CPU, Metric("missed", "missed", "%"))
+
+
 @dataclass(frozen=True, slots=True)
 class Cell:
     """One measurement that every library takes in the same way.
@@ -49,7 +53,7 @@ class Cell:
         metrics: the figures that make rows.
         size: bytes of a body.
         stretch: factor on the seconds of a run (percentiles want more samples).
-        peers: connections of a crowd.
+        peers: connections of a crowd, or subscribers.
         mode: the variant of a role.
         once: whether one round is enough (memory does not jitter).
         ours_only: whether only nnqpy takes part.
@@ -105,6 +109,8 @@ GROUPS = {
     "shares": "one PUSH to three PULLs over tcp, four processes",
     "tail": "last message of a burst, delay from before its send to in hand, tcp",
     "asyncio": "both sides asyncio, every send awaited, tcp",
+    "pubsub": "one PUB to several SUBs over tcp, sum of what they receive",
+    "topics": "processor time of a SUB per message that arrives, every second one wanted, by number of prefixes, tcp",
     "requests": "requests over REQ and REP by number in flight, both sides asyncio, tcp, two processes",
     "inproc": "PUSH to PULL over inproc, two threads of one process",
     "threads": "two threads send on one PUSH, tcp, two processes",
@@ -147,6 +153,22 @@ def catalogue(scale: Scale, only: Sequence[str] = ()) -> list[Cell]:
         Cell("tail", "tail-sleep", "sender sleeps", "tail", TRIP[:2], stretch=1.5, mode="sleep", spare=True),
         Cell("asyncio", "asyncio-throughput-64", "throughput 64 B", "async_flow", (RATE, CPU)),
         Cell("asyncio", "asyncio-rtt-64", "round trip 64 B", "async_trip", (*TRIP, CPU), stretch=2),
+        Cell("pubsub", "pubsub-1", "to 1", "spread", _SPREAD, mode="lossless", stretch=0.5, spare=True),
+        Cell("pubsub", "pubsub-4", "to 4", "spread", _SPREAD, peers=4, mode="lossless", stretch=0.5),
+        Cell("pubsub", "pubsub-4-default", "to 4, by default", "spread", _SPREAD, peers=4, stretch=0.5, spare=True),
+        Cell("pubsub", "pubsub-64", "to 64 bare", "spread_bare", _SPREAD, peers=64, mode="lossless", stretch=0.5),
+        Cell(
+            "topics",
+            "topics-64",
+            "64 B",
+            "topics",
+            (
+                *(Metric(f"cpu_{n}", f"{n:,} prefix{'es' if n > 1 else ''}", "us") for n in PREFIXES),
+                Metric("growth", f"{PREFIXES[-1]:,} prefixes, of the cost with {PREFIXES[0]}", "%"),
+                Metric("missed", "wanted and missed", "%"),
+            ),
+            stretch=0.3,
+        ),
         *(
             Cell(
                 "requests",

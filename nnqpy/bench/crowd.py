@@ -58,7 +58,7 @@ def frame(body: bytes, dialect: Dialect) -> bytes:
 
 
 _STEPS = {Dialect.SP: 2, Dialect.ZMTP: 4, Dialect.NONE: 1}
-_SP_NUMBERS = {Pattern.PUSH: 0x50, Pattern.PULL: 0x51, Pattern.PAIR: 0x10}
+_SP_NUMBERS = {Pattern.PUSH: 0x50, Pattern.PULL: 0x51, Pattern.PAIR: 0x10, Pattern.PUB: 0x20, Pattern.SUB: 0x21}
 _ZMTP_GREETING = b"\xff" + bytes(8) + b"\x7f" + b"\x03\x00" + b"NULL".ljust(20, b"\0") + bytes(32)
 
 
@@ -79,6 +79,8 @@ def _greet(peer: socket.socket, dialect: Dialect, pattern: Pattern) -> Iterator[
         peer.sendall(b"\x04" + bytes([len(ready)]) + ready)
         yield
         _take(peer, _take(peer, 2)[1])
+        if pattern is Pattern.SUB:
+            peer.sendall(frame(b"\x01", dialect))  # everything that begins with nothing
         yield
     else:
         yield

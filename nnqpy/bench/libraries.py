@@ -82,7 +82,8 @@ LIBRARIES: Mapping[str, Entry] = {
             "raw:Raw",
             Dialect.NONE,
             dict.fromkeys(
-                ("reqrep", "requests", "shares", "tail", "threads", "inproc", "memory", "peers"), _NO_FRAMING
+                ("reqrep", "pubsub", "topics", "requests", "shares", "tail", "threads", "inproc", "memory", "peers"),
+                _NO_FRAMING,
             ),
         ),
     )

@@ -30,11 +30,22 @@ if TYPE_CHECKING:
 
     from nnqpy.bench.adapters import Drained, Endpoint
 
-__all__ = ["ROLES", "Role", "say_drained", "say_trips", "warm_seconds"]
+__all__ = [
+    "ANYWHERE",
+    "ROLES",
+    "Role",
+    "drain_all",
+    "feed",
+    "receive_beside_others",
+    "say_drained",
+    "say_trips",
+    "send_to_several",
+    "warm_seconds",
+]
 
 Role = Callable[[Desk, Library, Task], None]
 
-_ANYWHERE = "tcp://127.0.0.1:0"
+ANYWHERE = "tcp://127.0.0.1:0"
 _COMPUTE = 0.012  # seconds between two bursts: longer than any delay that a release of the interpreter lock can cause
 _RUN = 32  # messages that a feeding connection writes at once
 
@@ -46,7 +57,7 @@ def warm_seconds(task: Task) -> float:
 
 def flow_receive(desk: Desk, library: Library, task: Task) -> None:
     """Receive one flow from one sender."""
-    end = library.open(Order(Pattern.PULL, bind=_ANYWHERE, size=task.size))
+    end = library.open(Order(Pattern.PULL, bind=ANYWHERE, size=task.size))
     desk.say(url=end.url)
     say_drained(desk, end.drain() if end.drain else drain(end.recv))
     desk.hear()
@@ -99,20 +110,24 @@ def flow_inproc(desk: Desk, library: Library, task: Task) -> None:
 
 
 def share_send(desk: Desk, library: Library, task: Task) -> None:
+    """Send one flow, of which each receiver gets a share."""
+    send_to_several(desk, library.open(Order(Pattern.PUSH, bind=ANYWHERE, size=task.size)), task)
+
+
+def send_to_several(desk: Desk, end: Endpoint, task: Task) -> None:
     """Send one flow to several receivers, all of which are there before the clock starts."""
-    end = library.open(Order(Pattern.PUSH, bind=_ANYWHERE, size=task.size))
     desk.say(url=end.url)
-    _repeat_until_called(desk, end.send, warm_body(task.size))
+    repeat_until_called(desk, end.send, warm_body(task.size))
     chunk = warm_up(end.send, task.size, warm_seconds(task))
     meter = ProcessorTime()
     sent = pump(end.send, task.size, task.seconds, chunk)
     # Which receiver gets an END is the library's business: go on until the parent has heard from all of them.
-    _repeat_until_called(desk, end.send, END)
+    repeat_until_called(desk, end.send, END)
     desk.say(sent=sent, processor=meter.seconds())
     end.close()
 
 
-def _repeat_until_called(desk: Desk, send: Callable[[bytes], object], body: bytes) -> None:
+def repeat_until_called(desk: Desk, send: Callable[[bytes], object], body: bytes) -> None:
     while not desk.called():
         send(body)
         time.sleep(0.001)
@@ -121,7 +136,11 @@ def _repeat_until_called(desk: Desk, send: Callable[[bytes], object], body: byte
 
 def share_receive(desk: Desk, library: Library, task: Task) -> None:
     """Receive a share of a flow."""
-    end = library.open(Order(Pattern.PULL, connect=text(desk.hear(), "url"), size=task.size))
+    receive_beside_others(desk, library.open(Order(Pattern.PULL, connect=text(desk.hear(), "url"), size=task.size)))
+
+
+def receive_beside_others(desk: Desk, end: Endpoint) -> None:
+    """Receive what one of several receivers gets of a flow."""
     end.recv()
     desk.say(warm=1)
     say_drained(desk, drain(end.recv))
@@ -132,7 +151,7 @@ def share_receive(desk: Desk, library: Library, task: Task) -> None:
 def trip_echo(desk: Desk, library: Library, task: Task) -> None:
     """Answer pings (mode "request": by a REP)."""
     pattern = Pattern.REP if task.mode == "request" else Pattern.PAIR
-    end = library.open(Order(pattern, bind=_ANYWHERE, size=task.size))
+    end = library.open(Order(pattern, bind=ANYWHERE, size=task.size))
     desk.say(url=end.url)
     meter = ProcessorTime()
     answered = echo(end.send, end.recv)
@@ -197,7 +216,7 @@ def _compute(seconds: float) -> None:
 
 def tail_receive(desk: Desk, library: Library, task: Task) -> None:
     """Note when the last message of each burst is in hand."""
-    end = library.open(Order(Pattern.PULL, bind=_ANYWHERE, size=task.size))
+    end = library.open(Order(Pattern.PULL, bind=ANYWHERE, size=task.size))
     desk.say(url=end.url)
     delays: list[int] = []
     for body in iter(end.recv, END):
@@ -213,7 +232,7 @@ def tail_receive(desk: Desk, library: Library, task: Task) -> None:
 def hub_rest(desk: Desk, library: Library, task: Task) -> None:
     """Hold idle connections, and tell how much memory this process uses whenever asked."""
     raise_descriptor_limit(task.peers + 256)
-    end = library.open(Order(Pattern.PULL, bind=_ANYWHERE, size=task.size))
+    end = library.open(Order(Pattern.PULL, bind=ANYWHERE, size=task.size))
     desk.say(url=end.url)
     while "quit" not in desk.hear():
         gc.collect()
@@ -224,7 +243,7 @@ def hub_rest(desk: Desk, library: Library, task: Task) -> None:
 def hub_send(desk: Desk, library: Library, task: Task) -> None:
     """Send to a crowd: each message by itself (mode "single") or in full flow (mode "spread")."""
     raise_descriptor_limit(task.peers + 256)
-    end = library.open(Order(Pattern.PUSH, bind=_ANYWHERE, size=task.size))
+    end = library.open(Order(Pattern.PUSH, bind=ANYWHERE, size=task.size))
     desk.say(url=end.url)
     desk.hear()
     send = _one_by_one(end) if task.mode == "single" else end.send
@@ -250,7 +269,7 @@ def _one_by_one(end: Endpoint) -> Callable[[bytes], None]:
 def hub_receive(desk: Desk, library: Library, task: Task) -> None:
     """Receive from a crowd that always has more (mode "gather")."""
     raise_descriptor_limit(task.peers + 256)
-    end = library.open(Order(Pattern.PULL, bind=_ANYWHERE, size=task.size))
+    end = library.open(Order(Pattern.PULL, bind=ANYWHERE, size=task.size))
     desk.say(url=end.url)
     desk.hear()
     take = end.recv
@@ -273,19 +292,20 @@ def crowd(desk: Desk, _library: Library, task: Task) -> None:
     if task.mode == "rest":
         desk.hear()
     elif task.mode == "gather":
-        _feed(desk, members, frame(counted_body(task.size), dialect) * _RUN)
+        feed(desk, members, frame(counted_body(task.size), dialect) * _RUN)
     else:
-        _drain_all(desk, members)
+        drain_all(desk, members)
     desk.say(done=1)
 
 
-def _feed(desk: Desk, members: list[socket.socket], run: bytes) -> None:
+def feed(desk: Desk, members: list[socket.socket], run: bytes) -> None:
     """Keep every connection's buffers full."""
     with selectors.DefaultSelector() as selector:
         for member in members:
             member.setblocking(False)
             selector.register(member, selectors.EVENT_WRITE)
-        left = {member.fileno(): run for member in members}
+        whole = memoryview(run)
+        left = {member.fileno(): whole for member in members}
         by_number = {member.fileno(): member for member in members}
         while not desk.called():
             for key, _ in selector.select(0.1):
@@ -293,10 +313,10 @@ def _feed(desk: Desk, members: list[socket.socket], run: bytes) -> None:
                     taken = by_number[key.fd].send(left[key.fd])
                 except BlockingIOError:
                     continue
-                left[key.fd] = left[key.fd][taken:] or run
+                left[key.fd] = left[key.fd][taken:] or whole
 
 
-def _drain_all(desk: Desk, members: list[socket.socket]) -> None:
+def drain_all(desk: Desk, members: list[socket.socket]) -> None:
     """Read and forget whatever arrives."""
     buffer = bytearray(256 * 1024)
     with selectors.DefaultSelector() as selector:

@@ -9,7 +9,7 @@ from nnqpy.bench.adapters import END, Order, Pattern
 from nnqpy.bench.desk import text
 from nnqpy.bench.flow import adrain, aecho, aload, aping, apump, awarm_up
 from nnqpy.bench.meters import ProcessorTime
-from nnqpy.bench.roles import say_drained, say_trips, warm_seconds
+from nnqpy.bench.roles import ANYWHERE, say_drained, say_trips, warm_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -21,12 +21,10 @@ if TYPE_CHECKING:
 
 __all__ = ["ASYNC_ROLES"]
 
-_ANYWHERE = "tcp://127.0.0.1:0"
-
 
 async def async_flow_receive(desk: Desk, library: Library, task: Task) -> None:
     """Receive one flow from one sender."""
-    end = library.open_async(Order(Pattern.PULL, bind=_ANYWHERE, size=task.size))
+    end = library.open_async(Order(Pattern.PULL, bind=ANYWHERE, size=task.size))
     desk.say(url=end.url)
     say_drained(desk, await (end.drain() if end.drain else adrain(end.recv)))
     await _hear(desk)
@@ -48,7 +46,7 @@ async def async_flow_send(desk: Desk, library: Library, task: Task) -> None:
 
 async def async_trip_echo(desk: Desk, library: Library, task: Task) -> None:
     """Answer pings."""
-    end = library.open_async(Order(Pattern.PAIR, bind=_ANYWHERE, size=task.size))
+    end = library.open_async(Order(Pattern.PAIR, bind=ANYWHERE, size=task.size))
     desk.say(url=end.url)
     meter = ProcessorTime()
     answered = await aecho(end.send, end.recv)
@@ -73,7 +71,7 @@ async def async_trip_ping(desk: Desk, library: Library, task: Task) -> None:
 
 async def async_serve(desk: Desk, library: Library, task: Task) -> None:
     """Answer requests, as many at a time as the mode says, until told to stop."""
-    server = library.open_server(Order(Pattern.REP, bind=_ANYWHERE, size=task.size, at_once=int(task.mode)))
+    server = library.open_server(Order(Pattern.REP, bind=ANYWHERE, size=task.size, at_once=int(task.mode)))
     desk.say(url=server.url)
     meter = ProcessorTime()
     serving = asyncio.ensure_future(server.serve(_same))

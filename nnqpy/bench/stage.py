@@ -117,16 +117,16 @@ class Stage:
         self, library: str, *, size: int, seconds: float, limit: float, peers: int = 1, mode: str = ""
     ) -> None:
         self.peers = peers
+        self.mode = mode
         self._library = library
         self._size = size
         self._seconds = seconds
         self._limit = limit
-        self._mode = mode
         self._actors: list[Actor] = []
 
     async def start(self, role: str) -> Actor:
         """Start a fresh interpreter that plays `role`."""
-        task = Task(role, self._library, self._size, self._seconds, self.peers, self._mode, self._limit)
+        task = Task(role, self._library, self._size, self._seconds, self.peers, self.mode, self._limit)
         pipe = asyncio.subprocess.PIPE
         process = await asyncio.create_subprocess_exec(
             sys.executable,

@@ -166,6 +166,11 @@ _TARGETS: Sequence[tuple[str, _Target]] = (
         "shares",
         _within("one sender, three receivers: shares even (within 5 %)", "shares-64", "uneven", 0.05, "{:.1f} %", 0.01),
     ),
+    ("pubsub", _faster("one Pub, four Subs, lossless: at least 1.2 x the best peer", "pubsub-4", 1.2)),
+    (
+        "topics",
+        _within("10,000 prefixes cost a Sub at most 2 x as much as one", "topics-64", "growth", 2, "{:.2f} x"),
+    ),
     ("threads", _faster("two threads on one socket: at least 1.2 x the best peer", "threads-64", 1.2)),
     ("inproc", _faster("inproc between threads: at least 1.2 x the best peer", "inproc-64", 1.2)),
     ("peers", _flat("sending one by one costs the same at 1 and 1,000 peers (1.3 x)", "single", 1000, 1.3)),

@@ -12,6 +12,7 @@ import sys
 from nnqpy.bench.desk import Desk
 from nnqpy.bench.libraries import LIBRARIES
 from nnqpy.bench.roles import ROLES
+from nnqpy.bench.roles_pubsub import PUBSUB_ROLES
 from nnqpy.bench.tasks import Task
 
 __all__ = ["main"]
@@ -26,6 +27,8 @@ def main() -> None:
     library = LIBRARIES[task.library].load()
     if task.role in ROLES:
         role = ROLES[task.role]
+    elif task.role in PUBSUB_ROLES:
+        role = PUBSUB_ROLES[task.role]
     else:
         from nnqpy.bench.roles_asyncio import ASYNC_ROLES  # here: blocking roles carry no asyncio in their memory
 

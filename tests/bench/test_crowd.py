@@ -24,6 +24,21 @@ def test_a_crowd_of_sp_connections_is_a_crowd_of_peers() -> None:
             one.close()
 
 
+def test_a_crowd_of_zmtp_subscribers_wants_everything() -> None:
+    """What libzmq publishes is sent to them, once it has read their subscriptions."""
+    with zmq.Context() as context, context.socket(zmq.XPUB) as pub:
+        pub.rcvtimeo = 10_000
+        port = pub.bind_to_random_port("tcp://127.0.0.1")
+
+        (one,) = connect_crowd(f"tcp://127.0.0.1:{port}", 1, Dialect.ZMTP, Pattern.SUB)
+        subscription = pub.recv()
+        pub.send(b"hello")
+
+        assert subscription == b"\x01"
+        assert one.recv(64) == frame(b"hello", Dialect.ZMTP)
+        one.close()
+
+
 def test_a_crowd_of_zmtp_connections_speaks_with_libzmq() -> None:
     """The NULL handshake of ZMTP 3.0 is complete: libzmq takes a message from it."""
     with zmq.Context() as context, context.socket(zmq.PULL) as pull:

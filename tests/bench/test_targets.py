@@ -35,6 +35,8 @@ EDGE: Figures = {
     "asyncio-throughput-64": {"nnqpy": {"rate": 300.0}, "pyomq": {"rate": 100.0}, "raw": {"rate": 900.0}},
     "asyncio-rtt-64": {"nnqpy": {"p50": 50.0}, "pyzmq": {"p50": 100.0}},
     "shares-64": {"nnqpy": {"rate": 120.0, "uneven": 0.05}, "pyomq": {"rate": 100.0}},
+    "pubsub-4": {"nnqpy": {"rate": 120.0}, "pyomq": {"rate": 100.0}},
+    "topics-64": {"nnqpy": {"growth": 2.0}},
     "threads-64": {"nnqpy": {"rate": 120.0}, "pyomq": {"rate": 100.0}},
     "inproc-64": {"nnqpy": {"rate": 120.0}, "pyomq": {"rate": 100.0}},
     "peers-single-1": {"nnqpy": {"cpu": 10.0}},
@@ -58,7 +60,7 @@ def test_figures_at_the_edge_meet_every_target() -> None:
     """The targets say at least and at most: the edge itself is met."""
     verdicts = judge(made_results(EDGE))
 
-    assert len(verdicts) == 21
+    assert len(verdicts) == 23
     assert [one.claim for one in verdicts if one.met is not True] == []
 
 
@@ -75,6 +77,8 @@ def test_figures_at_the_edge_meet_every_target() -> None:
         ("asyncio-rtt-64", "p50", 50.1, ["asyncio round trip"]),
         ("shares-64", "rate", 119.0, ["one sender, three receivers: at least"]),
         ("shares-64", "uneven", 0.051, ["one sender, three receivers: shares"]),
+        ("pubsub-4", "rate", 119.0, ["one Pub, four Subs"]),
+        ("topics-64", "growth", 2.01, ["10,000 prefixes"]),
         ("threads-64", "rate", 119.0, ["two threads"]),
         ("inproc-64", "rate", 119.0, ["inproc"]),
         ("peers-single-1000", "cpu", 13.1, ["sending one by one"]),

@@ -46,6 +46,8 @@ class Pattern(StrEnum):
     PAIR = "pair"
     REQ = "req"
     REP = "rep"
+    PUB = "pub"
+    SUB = "sub"
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +139,8 @@ class Order:
         connect: URL to connect to.
         size: bytes of the bodies to come: raw sockets have no framing that tells it.
         at_once: requests in flight that a client or a server is for.
+        topics: prefixes that a SUB subscribes to.
+        lossless: whether a PUB waits for a subscriber that is behind, where a library can.
     """
 
     pattern: Pattern
@@ -144,6 +148,8 @@ class Order:
     connect: str = ""
     size: int = 0
     at_once: int = 1
+    topics: Sequence[bytes] = ()
+    lossless: bool = False
 
 
 class Library(Protocol):

@@ -1,4 +1,4 @@
-"""nnqpy through its public faces, with default options."""
+"""nnqpy through its public faces, with default options; only a PUB that is to lose nothing is told so."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Ours:
 
     def open(self, order: Order) -> Endpoint:
         """Open a blocking socket with default options."""
-        socket: _Socket[object] = getattr(nnqpy, order.pattern.capitalize())()
+        socket: _Socket[object] = getattr(nnqpy, order.pattern.capitalize())(**_options(order))
         return Endpoint(
             url=_attach(socket, order),
             send=getattr(socket, "send", _cannot),
@@ -37,7 +37,7 @@ class Ours:
         """Open an asyncio socket with default options."""
         import nnqpy.asyncio as nnqa  # here: blocking roles carry no asyncio face in their memory
 
-        socket: _Socket[Awaitable[object]] = getattr(nnqa, order.pattern.capitalize())()
+        socket: _Socket[Awaitable[object]] = getattr(nnqa, order.pattern.capitalize())(**_options(order))
         return AsyncEndpoint(
             url=_attach(socket, order),
             send=getattr(socket, "send", _cannot),
@@ -60,6 +60,15 @@ class Ours:
         rep = nnqa.Rep()
         url = rep.bind(order.bind).url
         return AsyncServer(url, partial(rep.serve, concurrency=order.at_once), lambda: rep.close(linger=0))
+
+
+def _options(order: Order) -> dict[str, object]:
+    options: dict[str, object] = {}
+    if order.topics:
+        options["subscribe"] = order.topics
+    if order.lossless:
+        options["on_full"] = "block"
+    return options
 
 
 def _attach(socket: _Socket[object], order: Order) -> str:

@@ -56,6 +56,8 @@ class Pynng:
 
     def _open(self, order: Order) -> tuple[_Socket, str]:
         socket: _Socket = getattr(self._pynng, f"{order.pattern.capitalize()}0")(recv_max_size=0)
+        for topic in order.topics:
+            socket.subscribe(topic)
         if order.connect:
             socket.dial(order.connect, block=True)
             return socket, order.connect
@@ -76,6 +78,7 @@ class _Context(Protocol):
 class _Socket(_Context, Protocol):
     @property
     def listeners(self) -> Sequence[_Listener]: ...
+    def subscribe(self, topic: bytes) -> object: ...
     def listen(self, address: str) -> object: ...
     def dial(self, address: str, *, block: bool) -> object: ...
     def send(self, data: bytes) -> None: ...

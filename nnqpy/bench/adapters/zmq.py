@@ -1,4 +1,7 @@
-"""pyzmq and pyomq: the same API from two packages; default marks (1,000), one context a process."""
+"""pyzmq and pyomq: the same API from two packages; default marks (1,000), one context a process.
+
+A PUB that is to lose nothing is told so by the option that each has for it.
+"""
 
 from __future__ import annotations
 
@@ -33,6 +36,7 @@ class Pyzmq:
     """pyzmq (libzmq underneath)."""
 
     _package = "zmq"
+    _lossless = ("XPUB_NODROP", 1)
 
     def __init__(self) -> None:
         self._zmq = import_module(self._package)
@@ -88,6 +92,11 @@ class Pyzmq:
         return int(getattr(self._zmq, pattern.name))
 
     def _attach(self, socket: _Ends, order: Order) -> str:
+        for topic in order.topics:
+            socket.setsockopt(int(self._zmq.SUBSCRIBE), topic)
+        if order.lossless:
+            option, value = self._lossless
+            socket.setsockopt(int(getattr(self._zmq, option)), value)
         if order.connect:
             socket.connect(order.connect)
             return order.connect
@@ -99,6 +108,7 @@ class Pyomq(Pyzmq):
     """pyomq (omq.rs underneath), which offers pyzmq's API."""
 
     _package = "pyomq"
+    _lossless = ("OMQ_ON_MUTE", 0)  # OMQ_ON_MUTE_BLOCK
 
 
 class _Numbered:
@@ -134,6 +144,7 @@ class _Ends(Protocol):
     def bind(self, address: str) -> object: ...
     def connect(self, address: str) -> object: ...
     def getsockopt(self, option: int) -> bytes: ...
+    def setsockopt(self, option: int, value: int | bytes) -> object: ...
     def close(self, linger: int) -> object: ...
 
 
