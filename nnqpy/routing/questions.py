@@ -115,7 +115,8 @@ class Questions(SocketCore):
         """Ask no longer: what has not left is taken back, and replies to it are discarded."""
         if self.questions.pop(question.key, None) is not None and not question.peer:
             with self.lock:
-                self.withdraw(question.payload)
+                if self.withdraw(question.payload) and len(question.payload) > self.small:
+                    self.weigh(len(question.payload), -1)
 
     def end(self, question: Question, why: str) -> None:
         """Say to all who wait for a reply that there will be none any more."""

@@ -14,6 +14,7 @@ from nnqpy.errors import Reason
 from nnqpy.events import PeerRemoved
 from nnqpy.options import Options
 from nnqpy.proto import Proto
+from nnqpy.routing.core import SMALL
 from nnqpy.routing.questions import SWEEP, Questions
 from tests.kit.cores import queue
 from tests.kit.instructions import unwatch
@@ -295,6 +296,20 @@ def test_what_has_not_left_is_taken_back() -> None:
     core.forget(gone)
 
     assert list(core.outbox) == [other.payload]
+
+
+def test_a_large_one_that_was_taken_back_weighs_no_more() -> None:
+    """Also while others wait: who asks in vain again and again does not fill the queue with nothing."""
+    core = Asker(Options(send_hwm_bytes=10 * SMALL))
+    other = core.ask(b"", 1)
+    queue(core, [other.payload])
+    for _ in range(20):
+        question = core.ask(bytes(2 * SMALL), 1)
+        assert core.has_room(question.payload)
+        queue(core, [question.payload])
+        core.forget(question)
+
+    assert (core.big, core.big_bytes) == (0, 0)
 
 
 def test_one_that_is_over_is_true_and_its_askers_are_told() -> None:
