@@ -141,17 +141,20 @@ class Questions(SocketCore):
             self._told = None
         inbox = self.inbox
         while inbox:
-            question = self.find(inbox[0])
-            if question is None:
-                self._discard_reply("unknown_request")
-            elif len(question.queue) >= question.limit:
-                self._discard_reply(self.surplus)
-            else:
-                # Noted before it moves: if an interrupt comes in between, the next holder of the turn tells them.
-                self._told = question
-                question.queue.extend(starmap(inbox.popleft, _ONE))
-                question.wake()
-                self._told = None
+            try:
+                question = self.find(inbox[0])
+                if question is None:
+                    self._discard_reply("unknown_request")
+                elif len(question.queue) >= question.limit:
+                    self._discard_reply(self.surplus)
+                else:
+                    # Noted before it moves: if an interrupt comes in between, the next holder of the turn tells them.
+                    self._told = question
+                    question.queue.extend(starmap(inbox.popleft, _ONE))
+                    question.wake()
+                    self._told = None
+            except IndexError:
+                return  # a close has cleared the inbox meanwhile
 
     def _discard_reply(self, why: str) -> None:
         self.discard(why, 1)

@@ -441,3 +441,17 @@ def test_who_forgets_while_others_sort_gets_nothing_of_theirs(whose: int) -> Non
         assert scene.queues[other] == [[b"1"], [b"2", b"3"]][other]
         assert scene.waiters[other].woken
         assert not scene.core.inbox
+
+
+def test_who_clears_the_inbox_while_others_sort_is_not_in_their_way() -> None:
+    """A close, in a signal handler or when the turn was not given back in time, does so: no error comes of it."""
+    for at in count():
+        scene = everything()
+        if not intrude(scene.core.sort, at, scene.core.inbox.clear, scene.core, ROUTING):
+            return
+        scene.core.sort()
+
+        assert not scene.core.inbox
+        for has, whole, waiter in zip(scene.queues, ([b"1"], [b"2", b"3"], []), scene.waiters, strict=True):
+            assert has == whole[: len(has)]
+            assert waiter.woken or not has
