@@ -1,6 +1,7 @@
 """The table of what nnqpy is tried with: peer, pattern, direction, who binds, transport. The table is the test.
 
-A pattern that nnqpy learns is a row of `PATTERNS` and, if it talks in a new way, a `Flow`.
+A pattern that nnqpy learns is a row of `PATTERNS` and, if it talks in a new way, a `Flow`. What is no row here, since it
+takes more than one peer or more than a word and its echo, has its own file: devices, raw sockets, hubs, nng's quirks.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 KIB: Final = 1024
 MIB: Final = 1024 * KIB
 SIZES: Final = (0, 1, 100, 64 * KIB, MIB)
+WORD: Final = 4
+"""Bytes of the number in front of a question."""
 
 
 class Flow(Enum):
@@ -28,6 +31,8 @@ class Flow(Enum):
     OUT = "to"  # we send, they receive
     IN = "from"  # they send, we receive
     BOTH = "with"  # they send, we answer on the same connection
+    ASK = "asks"  # we ask, they answer
+    ANSWER = "answers"  # they ask, we answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +52,10 @@ PATTERNS: Final = (
     Pattern("sub", "pub", (Flow.IN,)),
     Pattern("bus", "bus", (Flow.OUT, Flow.IN, Flow.BOTH)),
     Pattern("pair1", "pair1", (Flow.OUT, Flow.IN, Flow.BOTH)),
+    Pattern("req", "rep", (Flow.ASK,)),
+    Pattern("rep", "req", (Flow.ANSWER,)),
+    Pattern("surveyor", "respondent", (Flow.ASK,)),
+    Pattern("respondent", "surveyor", (Flow.ANSWER,)),
 )
 SPEAKS_NOT: Final = {("nanocat", "pair1")}
 """What a peer has not got."""
@@ -84,15 +93,24 @@ class Case:
         return [Random(size).randbytes(size) for size in self.sizes]
 
 
+def answer_to(question: bytes) -> bytes:
+    """Return the answer to a question: as long, and another (from two bytes on)."""
+    return question[::-1]
+
+
 SIDES: Final[tuple[Side, Side]] = ("bind", "connect")
 
-SPREADS: Final = {"pub", "bus"}
+SPREADS: Final = {"pub", "bus", "surveyor"}
 """Patterns whose messages wait for nobody: who is not there yet misses them."""
 
 
 def _sizes(peer: Kind, pattern: Pattern, flow: Flow) -> tuple[int, ...]:
-    """Return all sizes; but a program that says its body again and again, to be heard at all, says just one."""
-    return (100,) if peer != "pynng" and pattern.theirs in SPREADS and flow is not Flow.OUT else SIZES
+    """Return all sizes, less what a peer cannot do (see `Cat`)."""
+    if peer != "pynng" and pattern.theirs in SPREADS and flow in (Flow.IN, Flow.BOTH, Flow.ANSWER):
+        return (100,)  # a program that says its body again and again, to be heard at all, says just one
+    if peer == "nanocat" and flow in (Flow.ASK, Flow.ANSWER):
+        return (*SIZES[:-1], MIB - WORD)  # no more than 1 MiB, with the number in front
+    return SIZES
 
 
 CASES: Final = [

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, TypedDict
 
-from nnqpy import Bus, Pair, Pair1, Pub, Pull, Push, Sub
+from interop.witness import PATIENCE
+from nnqpy import Bus, Pair, Pair1, Pub, Pull, Push, Rep, Req, Respondent, Sub, Surveyor
 
 if TYPE_CHECKING:
     from interop.witness import Witness
 
 Sends = Push | Pair | Pair1 | Pub | Bus
 Receives = Pull | Pair | Pair1 | Sub | Bus
+Asks = Req | Surveyor
+Answers = Rep | Respondent
 
 SENDERS: Final[dict[str, type[Sends]]] = {"push": Push, "pair": Pair, "pair1": Pair1, "pub": Pub, "bus": Bus}
 RECEIVERS: Final[dict[str, type[Pull | Pair | Pair1 | Bus]]] = {
@@ -41,3 +44,16 @@ def receiver(protocol: str, witness: Witness | None = None) -> Receives:
     if protocol == "sub":
         return Sub(subscribe="", on_event=witness, **BRISK)
     return RECEIVERS[protocol](on_event=witness, **BRISK)
+
+
+def asker(protocol: str, witness: Witness | None = None) -> Asks:
+    """Open a socket that asks, and waits for the answer as long as a test does."""
+    if protocol == "surveyor":
+        return Surveyor(survey_time=PATIENCE, on_event=witness, **BRISK)
+    return Req(on_event=witness, **BRISK)
+
+
+def answerer(protocol: str, witness: Witness | None = None) -> Answers:
+    """Open a socket that answers."""
+    kind = Respondent if protocol == "respondent" else Rep
+    return kind(on_event=witness, **BRISK)

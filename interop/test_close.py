@@ -26,7 +26,7 @@ def test_a_peer_gets_all_that_was_sent_before_a_close(
 ) -> None:
     """It reads only after we have closed: what the kernel took for us still arrives, to the last message."""
     with sender(ours) as socket:
-        peer = peers.pynng(theirs, "connect", socket.bind(spots.any_url(transport)).url, held=True)
+        peer = peers.pynng(theirs, "connect", socket.bind(spots.any_url(transport)).url, "held")
         peer.attached()
         for body in BODIES:
             socket.send(body)

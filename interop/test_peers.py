@@ -93,7 +93,7 @@ def test_nngcat_sends_copies_and_ends(spots: Spots, peers: Peers) -> None:
 def test_a_held_peer_receives_when_told(spots: Spots, peers: Peers) -> None:
     """Until then the messages wait outside of it."""
     url = spots.url("tcp")
-    pull = peers.pynng("pull", "bind", url, held=True)
+    pull = peers.pynng("pull", "bind", url, "held")
     push = peers.pynng("push", "connect", url)
     for body in (b"1", b"2"):
         push.send(body)

@@ -155,7 +155,7 @@ def test_a_peer_killed_in_full_flow_costs_only_what_the_kernel_had(
     bodies = [(b"%d " % n).ljust(8192, b".") for n in range(2000)]
     url, witness = spots.url(transport), Witness()
     with Push(bind=url, send_hwm=len(bodies), on_event=witness) as push:
-        first = peers.pynng("pull", "connect", url, held=True)
+        first = peers.pynng("pull", "connect", url, "held")
         witness.wait(PeerAdded)
         push.send_many(bodies, timeout=PATIENCE)
         first.stop()

@@ -2,14 +2,14 @@
 
 What both have in common: a body to send is an argument or a file at the start, so each body takes a process of its own,
 and that process is kept (``--interval``): nanocat ends right after its send and takes the message with it. What waits
-for nobody is said again and again.
+for nobody is said again and again. The body of one that answers is its answer, to whatever it is asked.
 
 Neither says when it listens or is connected; both, and nnqpy, dial until it works, and what happened is told at the
 first `receive`.
 
 Traps, each seen: nngcat 1.5.2 does not know its own ``--pair`` (say ``--pair0``), and prints nothing unless a format is
 given; ``--raw`` has no bounds between messages, ``--msgpack`` has; nanocat aborts on an empty ``--file`` and takes an
-empty ``--data``; it receives no message of more than 1 MiB.
+empty ``--data``; it receives no message of more than 1 MiB, the number in front of a question or an answer included.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Cat(ABC):
 
     Args:
         protocol: an SP name: ``"pull"``, ``"pair"``.
-        speaks: it will `send`; otherwise it is started now and receives.
+        speaks: it will `send` or answer; otherwise it is started now and receives.
     """
 
     one_body = True
@@ -46,7 +46,8 @@ class Cat(ABC):
     def __init__(self, protocol: str, side: Side, url: str, *, speaks: bool) -> None:
         self.url = url
         self._call = self._words(protocol, side, url)
-        self._repeat = ["--interval", self._soon if protocol in {"pub", "bus"} else _IDLE]
+        soon = self._soon if protocol in {"pub", "bus", "surveyor"} else _IDLE
+        self._repeat = [] if protocol in {"rep", "respondent"} else ["--interval", soon]
         self._child: Child | None = None
         if not speaks:
             self._launch(self._call)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import queue
 import shutil
+import signal
 import subprocess
 import tempfile
 import threading
@@ -96,6 +97,15 @@ class Child:
     def running(self) -> bool:
         """False once it has ended."""
         return self._process.poll() is None
+
+    def freeze(self) -> None:
+        """Stop it where it is; returns when it stands still."""
+        self._process.send_signal(signal.SIGSTOP)
+        os.waitpid(self._process.pid, os.WUNTRACED)
+
+    def thaw(self) -> None:
+        """Let it go on after a `freeze`."""
+        self._process.send_signal(signal.SIGCONT)
 
     def stop(self) -> None:
         """Kill it and reap it; what it had said can still be taken."""
