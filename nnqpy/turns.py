@@ -302,20 +302,29 @@ class Turns:
     def place(self, body: bytes) -> bool:
         """Append a message of any size if it is within the marks; it is written or promised before this returns."""
         core = self.core
-        size = len(body)
         with core.lock:
             if self.state is not State.OPEN or not core.has_room(body):
                 placed = False
             else:
                 placed = True
-                if size > core.small:
-                    core.weigh(size)
-                core.outbox.append(body)
+                core.insert(body)
         if placed:
             self.write()
         else:
             self.check_open()
         return placed
+
+    def insert(self, payload: bytes) -> None:
+        """Append a message whatever the marks say: its sender is not one to wait. The caller sees to it.
+
+        Raises:
+            Closed: the socket is closed.
+        """
+        with self.core.lock:
+            if self.state is State.OPEN:
+                self.core.insert(payload)
+                return
+        self.check_open()
 
     def place_many(self, bodies: list[bytes]) -> int:
         """Append as many of the messages as the marks allow, and see to them; return how many."""
@@ -335,9 +344,7 @@ class Turns:
                     for body in bodies:
                         if not core.has_room(body):
                             break
-                        if len(body) > core.small:
-                            core.weigh(len(body))
-                        core.outbox.append(body)
+                        core.insert(body)
                         placed += 1
         if placed:
             self.write()
@@ -713,7 +720,7 @@ class Turns:
 
     def delivered(self) -> None:
         """Let those in line look, after the inbox was filled by somebody who wants nothing of it."""
-        if self.core.inbox:
+        if self.core.readable:
             self.into.wake(len(self.core.inbox))
             self.into.announce()
 
@@ -735,13 +742,13 @@ class Turns:
         into = self.into
         if not into.exported:
             return
-        if self.core.inbox or self.ready_in:
+        if self.core.readable or self.ready_in:
             if not into.bell.rung:
                 into.bell.ring()
         elif into.bell.rung and into.take():
             try:
                 into.bell.silence()
-                if self.core.inbox or self.ready_in:
+                if self.core.readable or self.ready_in:  # type: ignore[redundant-expr]  # it may have changed
                     into.bell.ring()
             finally:
                 into.lock.release()
@@ -789,7 +796,7 @@ class Turns:
                 turn.lock.release()
                 turn.wake()
         unread = core.unread
-        core.inbox.clear()
+        core.clear()
         return sum(core.dropped.values()) - dropped, unread
 
     def let_go(self) -> None:

@@ -12,6 +12,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Self
 
 from nnqpy.awaiting.sockets import TaskIncoming, TaskOutgoing
+from nnqpy.base import MANY
 from nnqpy.errors import Closed, ForkedError, StateError
 from nnqpy.kinds.dialogue import (
     CLOSED,
@@ -22,10 +23,8 @@ from nnqpy.kinds.dialogue import (
     ReqKind,
     SurveyorKind,
     answer,
-    check_asked,
     check_concurrency,
     check_retries,
-    check_route,
     check_unanswered,
     failed,
     no_reply,
@@ -117,7 +116,7 @@ class TaskAsking:
         """
         home = self._home
         await home.enter()
-        question = check_asked(self._question, "request")
+        question = home._asked(self._question, "request")
         deadline = deadline_of(timeout)
         reply = await home._await_reply(question, deadline)
         if reply is None:
@@ -159,7 +158,7 @@ class TaskAsking:
                 if reply is not None:
                     return reply
         finally:
-            home._questions.forget(question)
+            home._forget(question)
         raise no_reply(timeout, retries + 1)
 
     def _give_up(self, why: str) -> None:
@@ -263,7 +262,7 @@ class TaskSurveying:
         """
         await self._home.enter()
         survey = self._survey_now
-        question = check_asked(None if survey is None else survey._question, "survey")
+        question = self._home._asked(None if survey is None else survey._question, "survey")
         assert survey is not None  # was checked
         until = survey._deadline
         deadline = deadline_of(timeout)
@@ -370,7 +369,7 @@ class TaskAnswering:
         """
         home = self._home
         await home.enter()
-        request = check_route(self._route, home._word)
+        request = home._asked_by(self._route)
         await home._queue(answer(request, frozen(body)), timeout)
         self._route = None
 
@@ -421,6 +420,12 @@ class TaskAnswersSocket(AnswersKind, TaskAnswering, TaskOutgoing, TaskIncoming):
             await self._serve(handler, on_error)
         else:
             await self._together([partial(self._serve, handler, on_error)] * concurrency)
+
+    def _see_to_it(self) -> None:
+        if len(self._outbox) >= MANY:
+            self._turns.write()
+        else:
+            self._promise()  # what the tasks answer before the loop turns is written together
 
     async def _serve(self, handler: Handler, on_error: OnError | None) -> None:
         while True:

@@ -22,10 +22,8 @@ from nnqpy.kinds.dialogue import (
     ReqKind,
     SurveyorKind,
     answer,
-    check_asked,
     check_concurrency,
     check_retries,
-    check_route,
     check_unanswered,
     failed,
     no_reply,
@@ -117,7 +115,7 @@ class Asking:
             Closed: the socket is closed, or was during the call.
         """
         home = self._home
-        question = check_asked(self._question, "request")
+        question = home._asked(self._question, "request")
         deadline = deadline_of(timeout)
         reply = home._await_reply(question, deadline)
         if reply is None:
@@ -158,7 +156,7 @@ class Asking:
                 if reply is not None:
                     return reply
         finally:
-            home._questions.forget(question)
+            home._forget(question)
         raise no_reply(timeout, retries + 1)
 
     def _give_up(self, why: str) -> None:
@@ -259,7 +257,7 @@ class Surveying:
             Closed: the socket is closed, or was during the call.
         """
         survey = self._survey_now
-        question = check_asked(None if survey is None else survey._question, "survey")
+        question = self._home._asked(None if survey is None else survey._question, "survey")
         assert survey is not None  # was checked
         until = survey._deadline
         deadline = deadline_of(timeout)
@@ -364,7 +362,7 @@ class Answering:
             Closed: the socket is closed, or was during the call.
         """
         home = self._home
-        request = check_route(self._route, home._word)
+        request = home._asked_by(self._route)
         home._queue(answer(request, frozen(body)), timeout)
         self._route = None
 

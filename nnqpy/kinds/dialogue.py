@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from nnqpy import reactor
 from nnqpy.base import NEVER, BaseSocket
-from nnqpy.errors import PeerGone, StateError, TimedOut, WouldBlock
+from nnqpy.errors import PeerGone, StateError, TimedOut
 from nnqpy.message import Addressed, frozen
 from nnqpy.options import check_seconds
 from nnqpy.patterns.reqrep import RepCore, ReqCore
@@ -53,8 +53,22 @@ class QuestionsKind(BaseSocket):
         raise NotImplementedError
 
     def _close_question(self, question: Question, why: str) -> None:
-        self._questions.forget(question)
+        self._forget(question)
         self._questions.end(question, why)
+
+    def _forget(self, question: Question) -> None:
+        """Ask no longer; if it was taken out of the queue, those who wait for room get it."""
+        out = self._turns.out
+        if self._questions.forget(question):
+            out.alert()
+            out.wake()
+
+    def _asked(self, question: Question | None, what: str) -> Question:
+        """Return the open question, or say that there is none."""
+        if question is None:
+            self._turns.check_open()
+            raise StateError(f"no {what} is open here: send one first")
+        return question
 
     def _reply(self, question: Question) -> bytes | None:
         """Take a reply, if one is there; interrupted by a signal, it has taken none."""
@@ -139,13 +153,6 @@ def no_reply(timeout: float | None, attempts: int = 1) -> TimedOut:
     return TimedOut(f"no reply within {timeout} s{times}", timeout=timeout or 0.0, reason="no_reply")
 
 
-def check_asked(question: Question | None, what: str) -> Question:
-    """Return the open question, or say that there is none."""
-    if question is None:
-        raise StateError(f"no {what} is open here: send one first")
-    return question
-
-
 def check_unanswered(question: Question) -> None:
     """Say why there will be no reply, if that is so."""
     if question.over and not question.queue:
@@ -158,7 +165,6 @@ class SurveyorKind(QuestionsKind):
     """A Surveyor, less the face."""
 
     _pattern = SurveyorCore
-    _specials = frozenset({"on_full"})
 
     def __init__(self, *, survey_time: float = 1.0, **common: Unpack[Common]) -> None:
         """Make a socket; `common` is what every socket takes.
@@ -181,7 +187,8 @@ class SurveyorKind(QuestionsKind):
             seconds = self._survey_time
         check_survey_time("deadline", seconds)
         question = self._open(body)
-        self._send_now(question.payload)
+        self._turns.insert(question.payload)  # who is behind misses it: there is nothing to wait for
+        self._turns.write()
         return question, monotonic() + seconds
 
 
@@ -213,25 +220,30 @@ class AnswersKind(BaseSocket):
         """
         super().__init__(max_ttl=max_ttl, **common)
 
+    def _asked_by(self, route: Message | None) -> Message:
+        """Return the request that is to be answered, or say that there is none."""
+        if route is None:
+            self._turns.check_open()
+            raise StateError(f"there is no {self._word} to answer: recv one first")
+        return route
+
     def _answer_now(self, request: Message, body: Body) -> None:
         """Answer without waiting: one who does not take his answers misses those beyond `send_hwm`, and is counted."""
         payload = answer(request, frozen(body))
-        try:
-            self._send_now(payload)
-        except WouldBlock:
+        if self._core.crowded(payload):
             self._core.drop("queue_full")
+        else:
+            self._turns.insert(payload)
+            self._see_to_it()
+
+    def _see_to_it(self) -> None:
+        """Face hook: have what was inserted written."""
+        self._turns.write()
 
 
 def answer(request: Message, body: bytes) -> Addressed:
     """Return the payload that answers a request."""
     return Addressed.to(request.peer, request.header, body)
-
-
-def check_route(route: Message | None, word: str) -> Message:
-    """Return the request that is to be answered, or say that there is none."""
-    if route is None:
-        raise StateError(f"there is no {word} to answer: recv one first")
-    return route
 
 
 def failed(request: Message, error: Exception, on_error: OnError | None) -> bytes | None:

@@ -432,6 +432,12 @@ class SocketCore:
         with self.lock:
             self.dropped[why] += 1
 
+    def insert(self, payload: bytes) -> None:
+        """Append a message whatever the marks say; lock held."""
+        if len(payload) > self.small:
+            self.weigh(len(payload))
+        self.outbox.append(payload)
+
     def withdraw(self, body: bytes) -> bool:
         """Take a message that was just appended back out, unless it is under way already; lock held."""
         outbox = self.outbox
@@ -464,12 +470,21 @@ class SocketCore:
     def sort(self) -> None:
         """Pattern hook, in-turn held: pass on what is in the inbox, where each message is for somebody."""
 
+    def clear(self) -> None:
+        """Give up what was received and not taken: the socket is closed."""
+        self.inbox.clear()
+
     def discard(self, why: str, number: int) -> None:
         """Count received messages that nobody gets; in-turn held."""
         if number:
             self.discarded[why] += number
 
     # --- snapshots -----------------------------------------------------------------------------------------
+
+    @property
+    def readable(self) -> bool:
+        """Whether there is something to take."""
+        return bool(self.inbox)
 
     @property
     def unread(self) -> int:

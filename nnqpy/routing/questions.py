@@ -111,12 +111,15 @@ class Questions(SocketCore):
         """Return the questions that are open."""
         return [question for one in tuple(self.questions.values()) if (question := one()) is not None]
 
-    def forget(self, question: Question) -> None:
-        """Ask no longer: what has not left is taken back, and replies to it are discarded."""
+    def forget(self, question: Question) -> bool:
+        """Ask no longer: replies are discarded, and what has not left is taken back; True if there was something."""
+        withdrawn = False
         if self.questions.pop(question.key, None) is not None and not question.peer:
             with self.lock:
-                if self.withdraw(question.payload) and len(question.payload) > self.small:
+                withdrawn = self.withdraw(question.payload)
+                if withdrawn and len(question.payload) > self.small:
                     self.weigh(len(question.payload), -1)
+        return withdrawn
 
     def end(self, question: Question, why: str) -> None:
         """Say to all who wait for a reply that there will be none any more."""
@@ -161,6 +164,11 @@ class Questions(SocketCore):
         self.inbox.popleft()
 
     @property
+    def readable(self) -> bool:
+        """Whether there is a reply to take."""
+        return any(question.queue for question in self.open())
+
+    @property
     def unread(self) -> int:
         """Replies received that nobody has taken yet."""
         waiting = super().unread
@@ -168,10 +176,11 @@ class Questions(SocketCore):
             waiting += len(question.queue)
         return waiting
 
-    def end_all(self, why: str) -> None:
-        """The socket is closed: nobody gets a reply any more."""
+    def clear(self) -> None:
+        """The socket is closed: what nobody took, nobody gets."""
+        super().clear()
         for question in self.open():
-            question.end(why)
+            question.queue.clear()
 
 
 def _nobody() -> None:
