@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
-from nnqpy.bench.desk import number
+from nnqpy.bench.desk import number, text
 from nnqpy.bench.stage import Stage
 from nnqpy.bench.topics import PREFIXES, WANTED
 
@@ -104,6 +104,21 @@ async def _flow_to_several(stage: Stage, send: str, receive: Sequence[str]) -> t
     for receiver in receivers:
         receiver.say(quit=1)
     return got, sent
+
+
+async def carried(stage: Stage) -> dict[str, float]:
+    """One sender, a device, one receiver: throughput at the receiver."""
+    device, receiver, sender = [await stage.start(role) for role in ("carry", "share_receive", "flow_send")]
+    where = await device.hear()
+    receiver.say(url=text(where, "back"))
+    sender.say(url=text(where, "front"))
+    await receiver.hear()
+    got = await receiver.hear()
+    sender.say(quit=1)
+    sent = await sender.hear()
+    for actor in (receiver, device):
+        actor.say(quit=1)
+    return _flow_figures([got], sent)
 
 
 async def trip(stage: Stage, prefix: str = "") -> dict[str, float]:
@@ -228,6 +243,7 @@ ACTS: Mapping[str, Act] = {
     "async_flow": lambda stage: flow(stage, "async_"),
     "inproc": inproc,
     "shares": shares,
+    "carried": carried,
     "spread": spread,
     "spread_bare": lambda stage: spread(stage, bare=True),
     "topics": topics,

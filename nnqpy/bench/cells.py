@@ -107,6 +107,7 @@ GROUPS = {
     "rtt": "full round trip over PAIR, tcp, two processes",
     "reqrep": "full round trip over REQ and REP, tcp, two processes",
     "shares": "one PUSH to three PULLs over tcp, four processes",
+    "device": "PUSH to a device to PULL over tcp, three processes",
     "tail": "last message of a burst, delay from before its send to in hand, tcp",
     "asyncio": "both sides asyncio, every send awaited, tcp",
     "pubsub": "one PUB to several SUBs over tcp, sum of what they receive",
@@ -149,6 +150,8 @@ def catalogue(scale: Scale, only: Sequence[str] = ()) -> list[Cell]:
             "shares",
             (RATE, CPU, Metric("uneven", "shares: most minus least, of the mean", "%")),
         ),
+        # The processor time of the device is not known for what was counted alone.
+        Cell("device", "device-64", "64 B", "carried", (RATE,), stretch=0.5),
         Cell("tail", "tail-compute", "sender computes", "tail", TRIP[:2], stretch=1.5, mode="compute"),
         Cell("tail", "tail-sleep", "sender sleeps", "tail", TRIP[:2], stretch=1.5, mode="sleep", spare=True),
         Cell("asyncio", "asyncio-throughput-64", "throughput 64 B", "async_flow", (RATE, CPU)),

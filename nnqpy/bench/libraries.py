@@ -73,8 +73,8 @@ LIBRARIES: Mapping[str, Entry] = {
         Entry(OURS, "nnqpy.sync", "nnqpy", "ours:Ours", Dialect.SP),
         Entry("pyzmq", "zmq", "pyzmq", "zmq:Pyzmq", Dialect.ZMTP, {"threads": "not thread-safe"}),
         Entry("pyomq", "pyomq", "pyomq", "zmq:Pyomq", Dialect.ZMTP),
-        Entry("pynng", "pynng", "pynng", "pynng:Pynng", Dialect.SP),
-        Entry("nng", "nng", "nng", "nng:Nng", Dialect.SP),
+        Entry("pynng", "pynng", "pynng", "pynng:Pynng", Dialect.SP, {"device": "has none"}),
+        Entry("nng", "nng", "nng", "nng:Nng", Dialect.SP, {"device": "has none"}),
         Entry(
             RAW,
             "",
@@ -82,7 +82,10 @@ LIBRARIES: Mapping[str, Entry] = {
             "raw:Raw",
             Dialect.NONE,
             dict.fromkeys(
-                ("reqrep", "pubsub", "topics", "requests", "shares", "tail", "threads", "inproc", "memory", "peers"),
+                (
+                    *("reqrep", "shares", "device", "tail", "pubsub", "topics", "requests"),
+                    *("inproc", "threads", "memory", "peers"),
+                ),
                 _NO_FRAMING,
             ),
         ),

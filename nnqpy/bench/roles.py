@@ -7,6 +7,7 @@ sockets open until the parent says to quit, so that nothing in flight is lost wi
 from __future__ import annotations
 
 import gc
+import os
 import selectors
 import struct
 import threading
@@ -146,6 +147,20 @@ def receive_beside_others(desk: Desk, end: Endpoint) -> None:
     say_drained(desk, drain(end.recv))
     desk.hear()
     end.close()
+
+
+def carry(desk: Desk, library: Library, task: Task) -> None:
+    """Carry a flow from where one sends to where another receives. No library's proxy ends but with its process."""
+    front, back = (Order(one, bind=ANYWHERE, size=task.size) for one in (Pattern.PULL, Pattern.PUSH))
+    device = library.open_device(front, back)
+    desk.say(front=device.front, back=device.back)
+    threading.Thread(target=_leave_when_told, args=(desk,), daemon=True).start()
+    device.run()
+
+
+def _leave_when_told(desk: Desk) -> None:
+    desk.hear()
+    os._exit(0)
 
 
 def trip_echo(desk: Desk, library: Library, task: Task) -> None:
@@ -354,6 +369,7 @@ ROLES: Mapping[str, Role] = {
         flow_inproc,
         share_send,
         share_receive,
+        carry,
         trip_echo,
         trip_ping,
         tail_send,

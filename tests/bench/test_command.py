@@ -93,7 +93,7 @@ def test_nnqpy_goes_through_every_cell_and_loses_nothing(tmp_path: Path) -> None
         assert sample["values"].get("lost", 0) == 0, cell["name"]
 
 
-@pytest.mark.parametrize("group", ["reqrep", "requests", "pubsub", "topics"])
+@pytest.mark.parametrize("group", ["reqrep", "requests", "pubsub", "topics", "device"])
 def test_a_peer_with_patterns_of_its_own_goes_through(group: str, tmp_path: Path) -> None:
     """What pyzmq has in place of one of our patterns is put together in its adapter: it works."""
     words = ["--quick", "--seconds", "0.05", "--only", group, "--libs", "pyzmq", "--quiet"]

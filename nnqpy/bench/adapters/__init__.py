@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NoReturn, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -24,9 +24,11 @@ __all__ = [
     "AsyncClient",
     "AsyncEndpoint",
     "AsyncServer",
+    "Device",
     "Drained",
     "Endpoint",
     "Library",
+    "NoDevice",
     "Order",
     "Pattern",
     "awaitable",
@@ -130,6 +132,21 @@ class AsyncServer:
 
 
 @dataclass(frozen=True, slots=True)
+class Device:
+    """What takes messages at one place and hands them on at another.
+
+    Args:
+        front: where it receives.
+        back: where it sends.
+        run: carry messages, until the process ends.
+    """
+
+    front: str
+    back: str
+    run: Callable[[], object]
+
+
+@dataclass(frozen=True, slots=True)
 class Order:
     """Which socket a role wants; exactly one of `bind` and `connect` is given.
 
@@ -170,6 +187,18 @@ class Library(Protocol):
     def open_server(self, order: Order) -> AsyncServer:
         """Open what answers; called inside the running loop."""
         ...
+
+    def open_device(self, front: Order, back: Order) -> Device:
+        """Open what carries messages from a PULL to a PUSH."""
+        ...
+
+
+class NoDevice:
+    """A library that has none."""
+
+    def open_device(self, front: Order, back: Order) -> NoReturn:
+        """It takes no part."""
+        raise TypeError(f"no device from {front} to {back}")
 
 
 def requester(send: AsyncSend, recv: AsyncRecv) -> AsyncRequest:

@@ -11,6 +11,7 @@ from nnqpy.bench.adapters import (
     AsyncEndpoint,
     AsyncServer,
     Endpoint,
+    NoDevice,
     awaitable,
     no_flush,
     requester,
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Nng"]
 
 
-class Nng:
+class Nng(NoDevice):
     """python-nng (nng underneath)."""
 
     def __init__(self) -> None:

@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NoReturn, Protocol, TypeVar
 
 import nnqpy
-from nnqpy.bench.adapters import AsyncClient, AsyncEndpoint, AsyncServer, Endpoint, no_flush
+from nnqpy.bench.adapters import AsyncClient, AsyncEndpoint, AsyncServer, Device, Endpoint, no_flush
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -60,6 +60,11 @@ class Ours:
         rep = nnqa.Rep()
         url = rep.bind(order.bind).url
         return AsyncServer(url, partial(rep.serve, concurrency=order.at_once), lambda: rep.close(linger=0))
+
+    def open_device(self, front: Order, back: Order) -> Device:
+        """Open a raw Pull, a raw Push and the device between them."""
+        pull, push = nnqpy.RawPull(), nnqpy.RawPush()
+        return Device(_attach(pull, front), _attach(push, back), nnqpy.Device(pull, push).run)
 
 
 def _options(order: Order) -> dict[str, object]:

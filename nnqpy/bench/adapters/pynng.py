@@ -11,6 +11,7 @@ from nnqpy.bench.adapters import (
     AsyncEndpoint,
     AsyncServer,
     Endpoint,
+    NoDevice,
     awaitable,
     no_flush,
     requester,
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Pynng"]
 
 
-class Pynng:
+class Pynng(NoDevice):
     """pynng (nng underneath)."""
 
     def __init__(self) -> None:

@@ -12,7 +12,7 @@ from time import monotonic_ns
 from typing import TYPE_CHECKING, NoReturn
 from urllib.parse import urlsplit
 
-from nnqpy.bench.adapters import END, AsyncEndpoint, Drained, Endpoint, awaitable, no_flush
+from nnqpy.bench.adapters import END, AsyncEndpoint, Drained, Endpoint, NoDevice, awaitable, no_flush
 from nnqpy.bench.meters import ProcessorTime
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ __all__ = ["Raw"]
 _SMALL = 64 * 1024
 
 
-class Raw:
+class Raw(NoDevice):
     """The standard library's `socket`."""
 
     def open(self, order: Order) -> Endpoint:

@@ -6,7 +6,7 @@ A PUB that is to lose nothing is told so by the option that each has for it.
 from __future__ import annotations
 
 import struct
-from functools import cached_property
+from functools import cached_property, partial
 from importlib import import_module
 from itertools import count
 from typing import TYPE_CHECKING, Protocol
@@ -15,6 +15,7 @@ from nnqpy.bench.adapters import (
     AsyncClient,
     AsyncEndpoint,
     AsyncServer,
+    Device,
     Endpoint,
     awaitable,
     no_flush,
@@ -83,6 +84,11 @@ class Pyzmq:
                 await socket.send_multipart([*route, handler(body)])
 
         return AsyncServer(self._attach(socket, order), serve, awaitable(lambda: socket.close(linger=0)))
+
+    def open_device(self, front: Order, back: Order) -> Device:
+        """Open two sockets and the package's own proxy between them."""
+        pull, push = (self._context.socket(self._kind(order.pattern)) for order in (front, back))
+        return Device(self._attach(pull, front), self._attach(push, back), partial(self._zmq.proxy, pull, push))
 
     def _open_parts(self, kind: str) -> _PartsSocket:
         made: _PartsSocket = import_module(f"{self._package}.asyncio").Context().socket(getattr(self._zmq, kind))
