@@ -48,6 +48,19 @@ def test_the_pipeline_of_the_tour_runs(tmp_path: Path) -> None:
             worker.kill()
 
 
+def test_the_question_of_the_tour_is_answered(tmp_path: Path) -> None:
+    """Its two programs, likewise: the reply is printed."""
+    server, client = (code.replace("tcp://127.0.0.1:5556", f"ipc://{tmp_path}/service") for code in PYTHON[3:5])
+
+    with subprocess.Popen([sys.executable, "-c", server]) as service:
+        try:
+            run = subprocess.run([sys.executable, "-c", client], capture_output=True, text=True, check=True, timeout=30)
+        finally:
+            service.kill()
+
+    assert run.stdout == "HELLO\n"
+
+
 def test_the_other_programs_of_the_tour_are_python() -> None:
     """Whole programs or parts of them: they compile."""
     for code in PYTHON:
