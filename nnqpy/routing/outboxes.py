@@ -144,7 +144,8 @@ class Outboxes(SocketCore):
             missed_by, dropped = peer.missed + missed, self.dropped[why] + missed
             # A commit: stores only, no call.
             box.queue = queue
-            self._behind[peer.id] = box
+            if queue:
+                self._behind[peer.id] = box
             if missed:
                 peer.missed = missed_by
                 self.dropped[why] = dropped
