@@ -68,6 +68,11 @@ class Way(Generic[End]):
         self.sink._turns.alarm()  # noqa: SLF001  # likewise
 
 
+def _check_raw(socket: object) -> None:
+    if not isinstance(socket, Raw):
+        raise TypeError(f"a device is made of raw sockets, not of a {type(socket).__name__}")
+
+
 class DeviceKind(Generic[End]):
     """A device, less the face."""
 
@@ -86,10 +91,8 @@ class DeviceKind(Generic[End]):
             ValueError: the two do not go together.
         """
         other = front if back is None else back
-        sockets: tuple[object, object] = (front, other)
-        for socket in sockets:
-            if not isinstance(socket, Raw):
-                raise TypeError(f"a device is made of raw sockets, not of a {type(socket).__name__}")
+        _check_raw(front)
+        _check_raw(other)
         one, two = front._core.proto, other._core.proto  # noqa: SLF001  # a device is a part of its sockets
         if one.peer is not two:
             raise ValueError(
