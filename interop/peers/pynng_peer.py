@@ -16,6 +16,8 @@ Flag = Literal["held", "poly", "contexts"]
 
 _PROGRAM: Final = Path(__file__).with_name("pynng_process.py")
 _PIPE_BYTES: Final = 4
+BY: Final = b" - "
+"""What stands between a question and the answer to it, where a peer that asks has ``"contexts"``."""
 
 
 def _started(*words: str) -> Child:

@@ -13,7 +13,7 @@ tells   ``u`` listening or dialling (the versions), ``r`` received this body, ``
 flags   ``held``: do not receive before ``g`` (with ``contexts``: do not answer); ``poly``: a polyamorous Pair1, which tells
         of what it received also the pipe, 4 bytes in front; ``contexts``: each ``s`` is asked in a context of its own, and
         what it tells is the question, `BY` and the answer; or (rep, respondent) `SERVERS` contexts answer, each with
-        what it was asked and `BY` in front
+        "re: " and what it was asked
 ======  =====================================================================================
 
 The end of stdin is the end of the process: it does not outlive who started it.
@@ -52,7 +52,7 @@ FLAGS: Final = frozenset({"held", "poly", "contexts"})
 REDIAL_MS: Final = 50
 SURVEY_MS: Final = 20_000
 """As long as a test waits; nng's own is a second."""
-BY: Final = b" by "
+BY: Final = b" - "
 SERVERS: Final = 4
 PIPE_BYTES: Final = 4
 
@@ -211,7 +211,7 @@ class Peer:
                 question = context.recv_msg().bytes
                 tell(b"r", question)
                 self._go.wait()
-                context.send(BY + question)
+                context.send(b"re: " + question)
             except pynng.Closed:
                 return
 
