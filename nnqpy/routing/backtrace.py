@@ -40,6 +40,6 @@ def check(header: bytes) -> bytes:
     if end_of(header, MOST) != len(header) or not header:
         raise ValueError(
             f"a header is 1 to {MOST} words of {WORD} bytes of which only the last has its highest bit set, "
-            f"not {header.hex(' ', WORD) or 'empty'}"
+            f"not {header.hex(' ', -WORD) or 'empty'}"
         )
     return header
