@@ -16,7 +16,7 @@ from nnqpy.options import Options
 from nnqpy.proto import Proto
 from nnqpy.routing.core import SMALL
 from nnqpy.routing.questions import SWEEP, Questions
-from tests.kit.cores import queue
+from tests.kit.cores import Receiver, queue
 from tests.kit.instructions import unwatch
 from tests.kit.interleaving import intrude
 from tests.kit.interrupts import interrupt
@@ -244,6 +244,34 @@ def test_replies_that_nobody_has_taken_are_counted() -> None:
     assert scene.core.unread == 2
 
 
+def test_what_can_be_taken_are_replies_that_were_sorted() -> None:
+    """An inbox that nobody has sorted yet is for nobody; in a core without questions it is for all."""
+    scene, plain = Scene(1), Receiver(Options())
+    (question,) = scene.questions
+    scene.arrive(question.key)
+    plain.inbox.append(b"x")
+
+    assert (scene.core.readable, plain.readable) == (False, True)
+    scene.core.sort()
+    assert scene.core.readable
+    scene.core.clear()
+    plain.clear()
+    assert (scene.core.readable, plain.readable) == (False, False)
+
+
+def test_a_close_takes_the_replies_that_nobody_took() -> None:
+    """Whether they were sorted or not."""
+    scene = Scene(1, 1)
+    one, other = scene.questions
+    scene.arrive(one.key)
+    scene.core.sort()
+    scene.arrive(other.key)
+    scene.core.clear()
+    scene.core.sort()
+
+    assert (scene.queues, scene.core.unread) == ([[], []], 0)
+
+
 # --- those that nobody asks any more -------------------------------------------------------------------------------
 
 
@@ -292,9 +320,8 @@ def test_what_has_not_left_is_taken_back() -> None:
     waiting, gone, other = (core.ask(b"same", 1) for _ in range(3))
     gone.peer = 1
     queue(core, [waiting.payload, other.payload])
-    core.forget(waiting)
-    core.forget(gone)
 
+    assert [core.forget(question) for question in (waiting, gone, waiting)] == [True, False, False]
     assert list(core.outbox) == [other.payload]
 
 

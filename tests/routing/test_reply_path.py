@@ -291,6 +291,16 @@ def test_room_is_different_from_message_to_message() -> None:
     assert SocketCore.marks_alike is True
 
 
+def test_an_answer_for_which_nobody_waits_is_queued_whatever_the_marks_say() -> None:
+    """Who is behind misses it then; a large one weighs as any other."""
+    scene = Scene(0, send_hwm=1)
+    for size in (10, SMALL + 1):
+        with scene.core.lock:
+            scene.core.insert(Addressed.to(scene.peers[0].id, bytes(size)))
+
+    assert (len(scene.core.outbox), scene.core.big, scene.core.big_bytes) == (2, 1, SMALL + 1)
+
+
 # --- parting -------------------------------------------------------------------------------------------------------
 
 
