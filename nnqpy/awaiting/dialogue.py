@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Self
 
 from nnqpy.awaiting.sockets import TaskIncoming, TaskOutgoing
 from nnqpy.base import MANY
-from nnqpy.errors import Closed, ForkedError, StateError
+from nnqpy.errors import Closed, ForkedError, StateError, TimedOut
 from nnqpy.kinds.dialogue import (
     CLOSED,
+    OVER,
     REPLACED,
     TAKEN,
     AnswersKind,
@@ -215,13 +216,15 @@ class TaskSurvey(_Context):
         return self
 
     async def __anext__(self) -> bytes:
-        question = self._question
-        await self._home.enter()
-        if not question.over:
-            reply = await self._home._await_reply(question, self._deadline)
+        home, question = self._home, self._question
+        await home.enter()
+        while not home._end_if_due(question, self._deadline):
+            try:
+                reply = await home._await_reply(question, self._deadline)
+            except (StateError, TimedOut):
+                break  # ended in another task
             if reply is not None:
                 return reply
-            self.close()
         raise StopAsyncIteration
 
     def close(self) -> None:
@@ -261,18 +264,21 @@ class TaskSurveying:
             Closed: the socket is closed, or was during the call.
         """
         await self._home.enter()
-        survey = self._survey_now
-        question = self._home._asked(None if survey is None else survey._question, "survey")
+        home, survey = self._home, self._survey_now
+        question = home._asked(None if survey is None else survey._question, "survey")
         assert survey is not None  # was checked
         until = survey._deadline
         deadline = deadline_of(timeout)
         first = until if deadline is None else min(until, deadline)
-        reply = await self._home._await_reply(question, first)
-        if reply is not None:
-            return reply
-        if monotonic() < until:
-            raise no_reply(timeout)
-        self._give_up(CLOSED)
+        while not home._end_if_due(question, until) or question.over is not OVER:
+            reply = await home._await_reply(question, first)
+            if reply is not None:
+                return reply
+            if monotonic() < until:
+                raise no_reply(timeout)
+        home._turns.check_open()
+        if self._survey_now is survey:
+            self._survey_now = None
         raise survey_over()
 
     def survey(self, body: Body, *, deadline: float | None = None) -> TaskSurvey:

@@ -15,6 +15,7 @@ from nnqpy.blocking.sockets import Incoming, Outgoing
 from nnqpy.errors import Closed, ForkedError, StateError, TimedOut
 from nnqpy.kinds.dialogue import (
     CLOSED,
+    OVER,
     REPLACED,
     TAKEN,
     AnswersKind,
@@ -213,12 +214,14 @@ class Survey(_Context):
         return self
 
     def __next__(self) -> bytes:
-        question = self._question
-        if not question.over:
-            reply = self._home._await_reply(question, self._deadline)
+        home, question = self._home, self._question
+        while not home._end_if_due(question, self._deadline):
+            try:
+                reply = home._await_reply(question, self._deadline)
+            except (StateError, TimedOut):
+                break  # ended in another thread
             if reply is not None:
                 return reply
-            self.close()
         raise StopIteration
 
     def close(self) -> None:
@@ -256,18 +259,21 @@ class Surveying:
             StateError: no survey is open here; or it was given up in another thread meanwhile.
             Closed: the socket is closed, or was during the call.
         """
-        survey = self._survey_now
-        question = self._home._asked(None if survey is None else survey._question, "survey")
+        home, survey = self._home, self._survey_now
+        question = home._asked(None if survey is None else survey._question, "survey")
         assert survey is not None  # was checked
         until = survey._deadline
         deadline = deadline_of(timeout)
         first = until if deadline is None else min(until, deadline)
-        reply = self._home._await_reply(question, first)
-        if reply is not None:
-            return reply
-        if monotonic() < until:
-            raise no_reply(timeout)
-        self._give_up(CLOSED)
+        while not home._end_if_due(question, until) or question.over is not OVER:
+            reply = home._await_reply(question, first)
+            if reply is not None:
+                return reply
+            if monotonic() < until:
+                raise no_reply(timeout)
+        home._turns.check_open()
+        if self._survey_now is survey:
+            self._survey_now = None
         raise survey_over()
 
     def survey(self, body: Body, *, deadline: float | None = None) -> Survey:

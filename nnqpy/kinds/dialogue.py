@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 TAKEN: Final = "its reply was taken by another call"
 REPLACED: Final = "it was given up for a later one"
 CLOSED: Final = "its context was closed"
+OVER: Final = "its deadline has come"
 
 
 class QuestionsKind(BaseSocket):
@@ -156,6 +157,8 @@ def no_reply(timeout: float | None, attempts: int = 1) -> TimedOut:
 def check_unanswered(question: Question) -> None:
     """Say why there will be no reply, if that is so."""
     if question.over and not question.queue:
+        if question.over is OVER:
+            raise survey_over()
         if question.over in (TAKEN, REPLACED, CLOSED):
             raise StateError(f"the reply will not come here: {question.over}")
         raise PeerGone(question.over)
@@ -190,6 +193,19 @@ class SurveyorKind(QuestionsKind):
         self._turns.insert(question.payload)  # who is behind misses it: there is nothing to wait for
         self._turns.write()
         return question, monotonic() + seconds
+
+    def _end_if_due(self, question: Question, deadline: float) -> bool:
+        """At its deadline end a survey: what has come by now can still be taken, and no more; True if none is left."""
+        if not question.over and monotonic() >= deadline:
+            into = self._turns.into
+            if into.take():
+                try:
+                    self._turns.fill()
+                finally:
+                    into.lock.release()
+                    into.wake()
+            self._close_question(question, OVER)
+        return bool(question.over) and not (question.over is OVER and question.queue)
 
 
 def check_survey_time(name: str, seconds: object) -> None:
