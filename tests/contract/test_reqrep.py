@@ -614,8 +614,7 @@ async def test_the_request_of_a_dead_rep_goes_to_another_at_once(face: Face, spo
         assert await outcome(face, by_request) == b"re request"
         assert got == {b"request", b"send"}
         assert req.resent == 2
-        check_books(req.stats())
-        assert req.stats().delivered == 4
+        check_books(await delivered(face, req, 4))
         await heir.close()
         await outcome(face, serving)
 
