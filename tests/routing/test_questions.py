@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from nnqpy.events import Event
+    from nnqpy.routing.questions import Question
 
 ROUTING: Final = "nnqpy.routing"
 LAST_NUMBER: Final = 0x7FFFFFFF
@@ -468,6 +469,23 @@ def test_who_forgets_while_others_sort_gets_nothing_of_theirs(whose: int) -> Non
         assert scene.queues[other] == [[b"1"], [b"2", b"3"]][other]
         assert scene.waiters[other].woken
         assert not scene.core.inbox
+
+
+def test_a_close_in_the_middle_of_sorting_ends_it() -> None:
+    """What was about to be sorted is gone."""
+
+    class Closing(Asker):
+        def find(self, payload: bytes) -> Question | None:
+            self.clear()
+            return super().find(payload)
+
+    core, peer = Closing(Options()), FakePeer()
+    marry(core, peer)
+    question = core.ask(b"", 1)
+    core.inbox.extend(core.deliver(peer, [question.key, question.key]))
+    core.sort()
+
+    assert (len(core.inbox), len(question.queue), core.unread) == (0, 0, 0)
 
 
 def test_who_clears_the_inbox_while_others_sort_is_not_in_their_way() -> None:

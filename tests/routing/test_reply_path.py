@@ -361,7 +361,7 @@ def test_closing_gives_up_what_waits() -> None:
 
 def all_quick() -> Scene:
     scene = Scene(None, None)
-    scene.deal(300)
+    scene.deal(40)
     return scene
 
 
