@@ -6,7 +6,8 @@ one that may fit stands right before the message. So a look costs the same for t
 
 from __future__ import annotations
 
-from bisect import bisect_right, insort
+from bisect import bisect_right
+from functools import partial
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -14,28 +15,26 @@ if TYPE_CHECKING:
 
 
 class Topics:
-    """A set of prefixes. Changed by one thread at a time; any thread may look meanwhile."""
+    """A set of prefixes. Changed by one thread at a time; any thread may look meanwhile.
 
-    __slots__ = ("_all", "_deciding")
+    Which prefixes decide is found out by the first look after a change: many changes cost no more than that one.
+    """
+
+    __slots__ = ("_all", "_changes", "_found")
 
     def __init__(self) -> None:
         self._all: set[bytes] = set()
-        self._deciding: list[bytes] = []
+        self._changes = 0
+        self._found: tuple[int, list[bytes]] = (0, [])
+        """After how many changes somebody has looked, and what decides since then."""
 
     def add(self, prefix: bytes) -> None:
         """Want what begins with `prefix` too; a second time changes nothing."""
-        if prefix in self._all:
-            return
-        self._all.add(prefix)
-        if self.want(prefix):
-            return
-        deciding = self._deciding.copy()
-        insort(deciding, prefix)
-        first = end = deciding.index(prefix) + 1
-        while end < len(deciding) and deciding[end].startswith(prefix):
-            end += 1
-        del deciding[first:end]
-        self._deciding = deciding
+        if prefix not in self._all:
+            try:
+                self._all.add(prefix)
+            finally:  # a signal handler may raise right behind it
+                self._changes += 1
 
     def discard(self, prefix: bytes) -> None:
         """Want it no more.
@@ -43,26 +42,33 @@ class Topics:
         Raises:
             KeyError: it was not wanted.
         """
-        self._all.remove(prefix)
-        if prefix not in self._deciding:
-            return
-        deciding: list[bytes] = []
+        try:
+            self._all.remove(prefix)
+        finally:
+            self._changes += 1
+
+    def _deciding(self) -> list[bytes]:
+        """Return the prefixes that no shorter one covers, in their order."""
+        changes, deciding = self._found
+        if changes == self._changes:
+            return deciding
+        changes = self._changes  # before the prefixes: what changes meanwhile is found by the next look
+        deciding = list[bytes]()
         for one in sorted(self._all):
             if not deciding or not one.startswith(deciding[-1]):
                 deciding.append(one)
-        self._deciding = deciding
+        self._found = changes, deciding
+        return deciding
 
     def want(self, body: bytes) -> bool:
         """Whether a message begins with one of the prefixes; without any, none does."""
-        deciding = self._deciding
-        place = bisect_right(deciding, body)
-        return place > 0 and body.startswith(deciding[place - 1])
+        return _fits(self._deciding(), body)
 
     def select(self, bodies: list[bytes]) -> list[bytes]:
         """Return those that are wanted, in their order."""
-        deciding = self._deciding
+        deciding = self._deciding()
         if len(deciding) > FEW:
-            return list(filter(self.want, bodies))
+            return list(filter(partial(_fits, deciding), bodies))
         if deciding == [b""]:
             return bodies
         prefixes = tuple(deciding)
@@ -80,3 +86,8 @@ class Topics:
 
 FEW = 8
 """Prefixes up to which it is quicker to try them all."""
+
+
+def _fits(deciding: list[bytes], body: bytes) -> bool:
+    place = bisect_right(deciding, body)
+    return place > 0 and body.startswith(deciding[place - 1])

@@ -14,7 +14,7 @@ import threading
 from contextlib import ExitStack, suppress
 from functools import partial
 from itertools import count
-from time import monotonic
+from time import monotonic, perf_counter
 from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
 import pytest
@@ -758,6 +758,34 @@ def await_heard(stranger: Stranger) -> None:
 
 
 # --- B-47, B-48: publishing ------------------------------------------------------------------------------------------
+
+
+def test_b47_a_hundred_thousand_subscriptions() -> None:
+    """B-47: to subscribe ten times as often takes no hundred times as long, nor does the end of that; each one counts."""
+    seconds: list[float] = []
+    for number in (10_000, 100_000):
+        topics = [b"%d." % n for n in range(number)]
+        with Home(Sub, "tcp") as home:
+            stranger = home.stranger()
+            with Memory() as memory:
+                began = perf_counter()
+                for topic in topics:
+                    home.ours.subscribe(topic)
+                stranger.say(frame("tcp", b"777.x", b"777", b"100000.", topics[-1], b"0.", b"x"))
+                assert [home.ours.recv(timeout=PATIENCE) for _ in range(3)] == [b"777.x", topics[-1], b"0."]
+                for topic in topics[1:]:
+                    home.ours.unsubscribe(topic)
+                seconds.append(perf_counter() - began)
+                assert memory.grown < 64 << 20
+            stranger.say(frame("tcp", topics[-1], b"0.last"))
+
+            assert home.ours.recv(timeout=PATIENCE) == b"0.last"
+            assert home.ours.subscriptions == (b"0.",)
+            stranger.finish()
+            assert list(bodies(home.ours)) == []
+            assert home.verdict().reason is Reason.EOF
+
+    assert seconds[1] < 50 * seconds[0]
 
 
 def bodies(ours: Sub) -> Iterator[bytes]:
