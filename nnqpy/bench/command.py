@@ -86,7 +86,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Measure nnqpy beside the libraries that are installed here, each in processes of its own.",
         epilog="groups: " + "; ".join(f"{name} ({about})" for name, about in GROUPS.items()),
     )
-    parser.add_argument("--quick", action="store_true", help="one short round, fewer connections: well under a minute")
+    parser.add_argument("--quick", action="store_true", help="one short round, fewer connections: about a minute")
     parser.add_argument("--only", metavar="GROUP,...", default="", help="only these groups")
     parser.add_argument("--libs", metavar="NAME,...", default="", help=f"only these of {', '.join(LIBRARIES)}")
     parser.add_argument("--rounds", type=_positive, help=f"samples of each cell and library ({FULL.rounds})")
