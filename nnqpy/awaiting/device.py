@@ -28,45 +28,48 @@ class TaskDevice(DeviceKind[TaskRawSocket]):
         Raises:
             BaseException: what the tap raises; in a group of exceptions if there are two directions.
         """
-        works = [partial(self._work, way) for way in self._ways]
+        works = [partial(self._work_and_stop, way) for way in self._ways]
         if len(works) == 1:
             await works[0]()
         else:
             await self._ways[0].source._together(works)
 
-    async def _work(self, way: Way[TaskRawSocket]) -> None:
-        """Carry messages one way until somebody ends it."""
-        source, until = way.source, way.until
+    async def _work_and_stop(self, way: Way[TaskRawSocket]) -> None:
         try:
-            while not until.over:
-                await source.enter()
-                try:
-                    messages: list[Message] = await source._next_many(MANY, None, until)
-                except ForkedError:
-                    raise
-                except (Closed, TimedOut):
-                    return
-                await self._carry(way, messages)
+            await self._work(way)
         finally:
             self.stop()
 
+    async def _work(self, way: Way[TaskRawSocket]) -> None:
+        """Carry messages one way until somebody ends it."""
+        source, until = way.source, way.until
+        while not until.over:
+            await source.enter()
+            try:
+                messages: list[Message] = await source._next_many(MANY, None, until)
+            except ForkedError:
+                raise
+            except (Closed, TimedOut):
+                return
+            try:
+                await self._carry(way, messages)
+            finally:
+                if messages:
+                    source._put_back(messages)
+
     async def _carry(self, way: Way[TaskRawSocket], messages: list[Message]) -> None:
-        """Hand messages on; what nobody takes until it is over goes back to where it was."""
+        """Hand messages on; those that nobody takes until it is over are left in the list."""
         sink = way.sink
-        try:
-            payloads = way.payloads(messages)
-            while payloads:
-                with suppress(Closed):
-                    taken = sink._turns.place_many(payloads)
-                    way.handed += taken
-                    del payloads[:taken], messages[:taken]
-                    if payloads:
-                        await sink._wait_out(partial(way.ready, payloads[0]), None)
-                if way.until.over or sink.closed:
-                    break
-        finally:
-            if messages:
-                way.source._put_back(messages)
+        payloads = way.payloads(messages)
+        while payloads:
+            with suppress(Closed):
+                taken = sink._turns.place_many(payloads)
+                way.handed += taken
+                del payloads[:taken], messages[:taken]
+                if payloads:
+                    await sink._wait_out(partial(way.ready, payloads[0]), None)
+            if way.until.over or sink.closed:
+                break
 
 
 async def device(front: TaskRawSocket, back: TaskRawSocket | None = None, *, tap: Tap | None = None) -> None:

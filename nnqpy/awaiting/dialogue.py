@@ -151,16 +151,18 @@ class TaskAsking:
         try:
             await home._queue(question.payload, timeout)
             home._sent(question, self._again_after)
-            for attempt in range(retries + 1):
-                if attempt:
-                    deadline = deadline_of(timeout)
-                    home._ask_again(question)
+            attempts = 0
+            while True:
                 reply = await home._await_reply(question, deadline)
                 if reply is not None:
                     return reply
+                attempts += 1
+                if attempts > retries:
+                    raise no_reply(timeout, attempts)
+                deadline = deadline_of(timeout)
+                home._ask_again(question)
         finally:
             home._forget(question)
-        raise no_reply(timeout, retries + 1)
 
     def _give_up(self, why: str) -> None:
         question, self._question = self._question, None

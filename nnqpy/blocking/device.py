@@ -70,25 +70,25 @@ class Device(DeviceKind[RawSocket]):
                 raise
             except (Closed, TimedOut):
                 return
-            self._carry(way, messages)
+            try:
+                self._carry(way, messages)
+            finally:
+                if messages:
+                    source._put_back(messages)
 
     def _carry(self, way: Way[RawSocket], messages: list[Message]) -> None:
-        """Hand messages on; what nobody takes until it is over goes back to where it was."""
+        """Hand messages on; those that nobody takes until it is over are left in the list."""
         turns = way.sink._turns
-        try:
-            payloads = way.payloads(messages)
-            while payloads:
-                with suppress(Closed):
-                    taken = turns.place_many(payloads)
-                    way.handed += taken
-                    del payloads[:taken], messages[:taken]
-                    if payloads:
-                        wait_out(turns, partial(way.ready, payloads[0]), None)
-                if way.until.over or way.sink.closed:
-                    break
-        finally:
-            if messages:
-                way.source._put_back(messages)
+        payloads = way.payloads(messages)
+        while payloads:
+            with suppress(Closed):
+                taken = turns.place_many(payloads)
+                way.handed += taken
+                del payloads[:taken], messages[:taken]
+                if payloads:
+                    wait_out(turns, partial(way.ready, payloads[0]), None)
+            if way.until.over or way.sink.closed:
+                break
 
     def __enter__(self) -> Self:
         self._errors: list[BaseException] = []

@@ -117,8 +117,11 @@ class ReqKind(QuestionsKind):
 
     def _sent(self, question: Question, again_after: float | None) -> None:
         """A request is queued: see that it will be sent again."""
-        if again_after is not None and self._core.schedule(question, monotonic(), again_after):
-            reactor.janitor().remind(self._turns, question.due)
+        if again_after is not None:
+            self._core.schedule(question, monotonic(), again_after, self._remind)
+
+    def _remind(self, at: float) -> None:
+        reactor.janitor().remind(self._turns, at)
 
     def _ask_again(self, question: Question) -> None:
         """Send a request that may be lost to whoever has room."""

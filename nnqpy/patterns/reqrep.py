@@ -19,7 +19,7 @@ from nnqpy.routing.requests import Requests
 from nnqpy.routing.send_pump import SendPump
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from nnqpy.options import Options
     from nnqpy.routing.core import Peer
@@ -38,18 +38,18 @@ class ReqCore(SendPump, Questions):
         self.resent = 0
         """Requests that were sent once more."""
 
-    def schedule(self, question: Question, now: float, again_after: float) -> bool:
-        """Have a request sent again after so many seconds; True if nobody comes to look before that."""
+    def schedule(self, question: Question, now: float, again_after: float, remind: Callable[[float], None]) -> None:
+        """Have a request sent again after so many seconds; if nobody comes to look before that, `remind` somebody."""
         with self.lock:
             question.again_after, question.due = again_after, now + again_after
-            if question.due >= self.timer:
-                return False
-            self.timer = question.due
-            return True
+            if question.due < self.timer:
+                # Before it is noted: interrupted in between, somebody comes for nothing, and nobody relies on it.
+                remind(question.due)
+                self.timer = question.due
 
     def on_time(self, now: float) -> float:
         """Send again what is due; return when the next is."""
-        due = {one for one in self.open() if one.due <= now and not one}
+        due = [one for one in self.open() if one.due <= now and not one]
         for question in due:
             self.again(question)
             question.due = now + (question.again_after or 0.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 
@@ -41,6 +42,7 @@ class Scene:
         self.peers = [FakePeer(room) for room in rooms]
         marry(self.core, *self.peers)
         self.asked: list[Question] = []
+        self.reminded: list[float] = []
         self.act: Callable[[], object] = self.core.pump
 
     def ask(self, body: bytes = b"body", *, again_after: float | None = RESEND) -> Question:
@@ -48,7 +50,7 @@ class Scene:
         question = self.core.ask(body, 1)
         queue(self.core, [question.payload])
         if again_after is not None:
-            self.core.schedule(question, 0.0, again_after)
+            self.core.schedule(question, 0.0, again_after, self.reminded.append)
         self.asked.append(question)
         return question
 
@@ -333,15 +335,31 @@ def test_one_that_is_taken_back_before_it_left_a_second_time_is_not_sent() -> No
     assert scene.peers[0].written == [question.payload]
 
 
-def test_who_asks_is_told_whether_somebody_comes_in_time() -> None:
-    """Only who is earlier than all the others has to have the janitor reminded."""
+def test_only_for_the_earliest_request_somebody_is_reminded() -> None:
+    """Who comes for an earlier one sees to the later ones."""
     scene = Scene()
-    first, later, earlier = (scene.core.ask(b"", 1) for _ in range(3))
+    for now, again_after in ((0.0, 60.0), (1.0, 60.0), (2.0, 1.0)):
+        scene.core.schedule(scene.core.ask(b"", 1), now, again_after, scene.reminded.append)
 
-    assert scene.core.schedule(first, 0.0, 60.0)
-    assert not scene.core.schedule(later, 1.0, 60.0)
-    assert scene.core.schedule(earlier, 2.0, 1.0)
+    assert scene.reminded == [60.0, 3.0]
     assert scene.core.timer == 3.0
+
+
+def test_an_interrupted_asker_leaves_no_time_that_nobody_keeps() -> None:
+    """Ctrl-C anywhere in `schedule`: the next to ask relies on somebody only if he was reminded."""
+    for at in count():
+        scene = Scene()
+        first, second = scene.core.ask(b"", 1), scene.core.ask(b"", 1)
+        scene.act = partial(scene.core.schedule, first, 0.0, 1.0, scene.reminded.append)
+        done = not interrupt(scene.act, at, "nnqpy.patterns")
+        assert not scene.core.lock.locked()
+        assert scene.core.timer in (NEVER, *scene.reminded)
+
+        scene.core.schedule(second, 100.0, 1.0, scene.reminded.append)
+        assert scene.core.timer in scene.reminded
+        if done:
+            assert at
+            return
 
 
 def test_who_asks_while_others_are_sent_again_is_not_overlooked() -> None:
@@ -350,16 +368,18 @@ def test_who_asks_while_others_are_sent_again_is_not_overlooked() -> None:
         scene = Scene(None)
         scene.ask(again_after=10.0)
         scene.core.pump()
-        told: list[bool] = []
         late = scene.core.ask(b"late", 1)
 
-        def ask(scene: Scene = scene, late: Question = late, told: list[bool] = told) -> None:
-            told.append(scene.core.schedule(late, 10.0, 1.0))
+        def ask(scene: Scene = scene, late: Question = late) -> None:
+            scene.core.schedule(late, 10.0, 1.0, scene.reminded.append)
 
-        if not intrude(lambda scene=scene: scene.core.on_time(10.0), at, ask, scene.core, "nnqpy.patterns.reqrep"):  # type: ignore[misc]
+        def look(scene: Scene = scene) -> None:
+            scene.reminded.append(scene.core.on_time(10.0))
+
+        if not intrude(look, at, ask, scene.core, "nnqpy.patterns.reqrep"):
             return
         assert scene.core.timer == late.due == 11.0
-        assert told == [True] or scene.core.timer <= late.due
+        assert 11.0 in scene.reminded
 
 
 # --- interrupts ----------------------------------------------------------------------------------------------------
