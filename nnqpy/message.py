@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 else:
     Body = "bytes-like"
 
-__all__ = ["Addressed", "Batch", "Body", "Message", "frozen", "frozen_all"]
+__all__ = ["Addressed", "Batch", "Body", "Message", "frozen", "frozen_all", "peer_id", "plain_header"]
 
 
 class Message(NamedTuple):
@@ -84,3 +84,25 @@ def frozen_all(bodies: Iterable[Body]) -> list[bytes]:
         if type(body) is not bytes:
             whole[place] = frozen(body)
     return whole  # type: ignore[return-value]  # every element was checked or replaced above
+
+
+def peer_id(peer: object) -> int:
+    """Return what names a peer, or refuse what cannot.
+
+    Raises:
+        TypeError: it is no `PeerInfo.id`.
+    """
+    if isinstance(peer, int) and not isinstance(peer, bool):
+        return peer
+    raise TypeError(f"a peer is the id of one (int), not {peer!r}")
+
+
+def plain_header(header: object) -> bytes:
+    """Return a header that a user gave, whatever stands in it.
+
+    Raises:
+        TypeError: it is not bytes.
+    """
+    if isinstance(header, bytes):
+        return header
+    raise TypeError(f"a header is bytes, not {type(header).__name__}")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from nnqpy.base import BaseSocket
 from nnqpy.errors import UnsupportedOperation
-from nnqpy.message import Addressed, frozen
+from nnqpy.message import Addressed, frozen, peer_id
 from nnqpy.patterns.pair1 import FIRST_HOP, Pair1Core, PolyPair1Core
 
 if TYPE_CHECKING:
@@ -45,7 +45,8 @@ class Pair1Kind(BaseSocket):
                 raise TypeError("a Pair1 has one peer and takes none, unless it is poly")
             return FIRST_HOP + frozen(body)
         # Without a name, the first of them; 0 is nobody.
-        return Addressed.to(next(iter(self._core.peers), 0) if peer is None else peer, FIRST_HOP, frozen(body))
+        to = next(iter(self._core.peers), 0) if peer is None else peer_id(peer)
+        return Addressed.to(to, FIRST_HOP, frozen(body))
 
     def _check_poly(self) -> None:
         if not self._poly:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from nnqpy.base import BaseSocket
 from nnqpy.errors import PeerGone
 from nnqpy.events import PeerRemoved
-from nnqpy.message import Addressed, Message, frozen
+from nnqpy.message import Addressed, Message, frozen, peer_id, plain_header
 from nnqpy.patterns.pair1 import FIRST_HOP, HOPS, LAST_HOP
 from nnqpy.patterns.raw import (
     RawBusCore,
@@ -57,14 +57,23 @@ class Raw(BaseSocket):
 
     def _pack(self, message: Message | Body, header: bytes | None = None, peer: int | None = None) -> bytes:
         """Return the payload to queue."""
+        if header is not None or peer is not None:
+            self._check_takes(header=header, peer=peer)
         if isinstance(message, Message):
-            return self._payload(
-                message.header if header is None else header, message.body, message.peer if peer is None else peer
-            )
-        for name, value in (("header", header), ("peer", peer)):
+            header = message.header if header is None else header
+            peer = message.peer if peer is None else peer
+            body: Body = message.body
+        else:
+            body = message
+        return self._payload(
+            None if header is None else plain_header(header), frozen(body), None if peer is None else peer_id(peer)
+        )
+
+    def _check_takes(self, **given: object) -> None:
+        """Refuse what the pattern does not have on what it sends."""
+        for name, value in given.items():
             if value is not None and name not in self._takes:
                 raise TypeError(f"what a {type(self).__name__} sends has no {name}")
-        return self._payload(header, frozen(message), peer)
 
     def _payload(self, header: bytes | None, body: bytes, peer: int | None) -> bytes:
         """Kind hook: put together what the pattern sends; what it has not got is left out."""

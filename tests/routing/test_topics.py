@@ -35,14 +35,28 @@ def test_it_is_what_a_linear_scan_finds(changes: list[tuple[bool, bytes]], bodie
     assert all(prefix in topics for prefix in model)
 
 
-def test_many_prefixes_are_looked_at_in_their_order() -> None:
-    """More than a few: the one that may fit stands right before the message."""
+MANY = range(10 * FEW)
+
+
+@pytest.mark.parametrize(
+    "prefixes",
+    [
+        [b"%04d" % n for n in MANY],
+        [b"%04d" % n + b"." * (n % 3) for n in MANY],
+        [b"%d/" % n for n in MANY],
+        [b"b", *(b"all%d/" % n for n in MANY)],
+    ],
+    ids=["of-one-length", "of-several-lengths", "few-begin-alike", "many-begin-alike"],
+)
+def test_many_prefixes_are_what_a_linear_scan_finds(prefixes: list[bytes]) -> None:
+    """However long they are and however many of them begin alike, also for messages shorter than any of them."""
     topics = Topics()
-    prefixes = [b"%d." % n for n in range(10 * FEW)]
     for prefix in random.Random(1).sample(prefixes, len(prefixes)):
         topics.add(prefix)
+    bodies = [body for prefix in prefixes for body in (prefix, prefix + b"x", prefix[:-1], b"x" + prefix)]
+    bodies += [b"", b"0", b"999/", b"all"]
 
-    assert topics.select([b"7.x", b"7x", b"79.", b"80.", b""]) == [b"7.x", b"79."]
+    assert topics.select(bodies) == [body for body in bodies if body.startswith(tuple(prefixes))]
 
 
 def test_a_shorter_prefix_covers_and_uncovers() -> None:
