@@ -446,10 +446,11 @@ class Turns:
         if fresh:
             self._janitor(self)
 
-    def press_softly(self, body: bytes) -> bool:
+    def press_softly(self, body: bytes, *, gather: bool = False) -> bool:
         """Like `press`, for a loop that writes at the end of each of its turns (see `promise_by_loop`).
 
-        A full batch is written at once, and a lone message; the caller has `promise_by_loop` called for the rest.
+        A full batch is written at once, and a lone message unless there is reason to `gather`: more may follow soon.
+        The caller has `promise_by_loop` called for the rest.
         """
         core = self.core
         if core.look < 0:
@@ -459,7 +460,7 @@ class Turns:
             if len(core.outbox) > core.options.send_hwm:
                 with core.lock:
                     return core.fits() or not core.withdraw(body)
-        elif core.look == 0:
+        elif core.look == 0 and not gather:
             since = monotonic() - self._wrote
             if since > QUIET:
                 if since > PAUSE:

@@ -149,7 +149,7 @@ class TaskAsking:
         deadline = deadline_of(timeout)
         question = home._open_request(body, self._again_after)
         try:
-            await home._queue(question.payload, timeout)
+            await home._queue(question.payload, timeout, awaited=True)
             home._sent(question, self._again_after)
             attempts = 0
             while True:

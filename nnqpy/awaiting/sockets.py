@@ -75,6 +75,9 @@ class TaskWaiter(Protocol):
 class Watch(Protocol):
     """One loop's eye on one turn's poller, open while somebody of the loop stands in the line."""
 
+    on: bool
+    """Whether it is open."""
+
     def start(self) -> None:
         """Watch from now on; a second time changes nothing."""
 
@@ -209,6 +212,13 @@ class TaskSocket(BaseSocket):
                 handed = leave(turn.line, waiter)
             if handed and (cancelled or useless()):
                 turn.wake()
+
+    def _seen_to(self, turn: Turn) -> bool:
+        """Whether other tasks wait here already, so that the loop looks after all that are ready have run."""
+        if not turn.line:
+            return False
+        watch = self._watches.get((self._here(), turn))
+        return watch is not None and watch.on
 
     @property
     def _watches(self) -> dict[tuple[object, Turn], Watch]:
@@ -385,16 +395,16 @@ class TaskSocket(BaseSocket):
 class TaskOutgoing(TaskSocket):
     """A socket that has a send queue."""
 
-    async def _queue(self, payload: bytes, timeout: float | None) -> None:
-        """Queue one payload; waits while there is no room for it."""
+    async def _queue(self, payload: bytes, timeout: float | None, *, awaited: bool = False) -> None:
+        """Queue one payload; waits while there is no room for it. One whose answer is `awaited` now may leave with others."""
         if len(payload) <= self._small and not self._core.crowded(payload):
             self._outbox.append(payload)
             if len(self._outbox) > self._core.look:
-                await self._press(payload, timeout)
+                await self._press(payload, timeout, gather=awaited and self._seen_to(self._turns.into))
         else:
             await self._place(payload, timeout)
 
-    async def _press(self, body: bytes, timeout: float | None) -> None:
+    async def _press(self, body: bytes, timeout: float | None, *, gather: bool = False) -> None:
         turns = self._turns
         if self._due:
             # A whole batch was written since others ran. Let them, with nothing of this call queued meanwhile:
@@ -405,7 +415,7 @@ class TaskOutgoing(TaskSocket):
             if withdrawn:
                 await self._breathe()
                 self._outbox.append(body)
-        if not turns.press_softly(body):
+        if not turns.press_softly(body, gather=gather):
             await self._place(body, timeout)
             return
         if self._outbox:
@@ -561,12 +571,13 @@ class TaskIncoming(TaskSocket):
         """Get something into `box` (the inbox, or a question): read, or wait to; False when the time is over."""
         turns = self._turns
         into = turns.into
-        if self._flusher is not None:
-            turns.keep()  # what the answer waits for goes now; the flush that is scheduled finds nothing to do
         if box:
             return True
         turns.check_open()
-        if into.take():
+        seen_to = self._seen_to(into)
+        if self._flusher is not None and not seen_to:
+            turns.keep()  # what the answer waits for goes now; the flush that is scheduled finds nothing to do
+        if (not seen_to or turns.ready_in) and into.take():
             try:
                 while True:
                     if not turns.fill() or box:
