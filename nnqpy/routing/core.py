@@ -287,9 +287,11 @@ class SocketCore:
     def pump(self) -> None:
         """Out-turn held: hand the outbox to the peers until it is empty or none has room."""
         steady, self._steady = self._steady, False
-        self.settle()
+        if not steady:
+            self.settle()
         self.resume()
-        self._recover()
+        if self.lost_out:
+            self._recover()
         if not steady:
             self._weigh_all()
         self._hand_on()

@@ -651,7 +651,7 @@ def test_the_count_stays_when_a_message_comes_at_the_last_moment() -> None:
     core.weigh(10_000)
     lock = hooked(core)
     late = b"x" * 10_000
-    lock.before.extend([lambda: None, lambda: core.outbox.append(late)])
+    lock.before.append(lambda: core.outbox.append(late))
 
     core.pump()
 
@@ -690,7 +690,7 @@ def test_a_message_may_be_withdrawn_while_a_batch_is_taken(number: int) -> None:
     bodies = numbered(number)
     queue(core, bodies)
     lock = hooked(core)
-    lock.before.extend([lambda: None, lambda: core.withdraw(bodies[-1])])
+    lock.before.append(lambda: core.withdraw(bodies[-1]))
 
     core.pump()
 
