@@ -60,6 +60,37 @@ def test_every_peer_answers_on_a_pair(kind: Kind, spots: Spots, peers: Peers) ->
     assert near.receive() == [b"pong"]
 
 
+@pytest.mark.parametrize("rep", KINDS)
+@pytest.mark.parametrize("req", KINDS)
+def test_every_peer_answers_every_other(req: Kind, rep: Kind, spots: Spots, peers: Peers) -> None:
+    """One that asks receives the answer, one that answers is given it before it is asked."""
+    url = spots.url("tcp")
+    answers = peers.start(rep, "rep", "bind", url, speaks=True)
+    asks = peers.start(req, "req", "connect", url, speaks=True)
+
+    answers.send(b"yes")
+    asks.send(b"well?")
+
+    assert answers.receive() == [b"well?"]
+    assert asks.receive() == [b"yes"]
+
+
+def test_a_frozen_peer_goes_on_when_thawed(spots: Spots, peers: Peers) -> None:
+    """What came meanwhile waits in the kernel."""
+    url = spots.url("tcp")
+    pull = peers.pynng("pull", "bind", url)
+    push = peers.pynng("push", "connect", url)
+    push.attached()
+    pull.freeze()
+
+    push.send(b"are you there?")
+    push.sent()
+    assert pull.received_nothing()
+    pull.thaw()
+
+    assert pull.receive() == [b"are you there?"]
+
+
 def test_a_peer_comes_back_to_its_port(spots: Spots, peers: Peers) -> None:
     """A spot stays the peer's own across a kill, so that a restart is on the same port."""
     url = spots.url("tcp")
