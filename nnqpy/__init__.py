@@ -19,8 +19,10 @@ from nnqpy.errors import (
 from nnqpy.events import DrainReport, Event, PeerInfo, Stats
 from nnqpy.message import Message
 from nnqpy.sync import (
+    AnswersContext,
     Bus,
     Device,
+    DeviceStats,
     Events,
     Pair,
     Pair1,
@@ -40,9 +42,12 @@ from nnqpy.sync import (
     RawSurveyor,
     Rep,
     Req,
+    ReqContext,
     Respondent,
     Sub,
+    Survey,
     Surveyor,
+    SurveyorContext,
     device,
 )
 
@@ -50,9 +55,11 @@ __version__ = "0.1.0"
 
 __all__ = [
     "AddressError",
+    "AnswersContext",
     "Bus",
     "Closed",
     "Device",
+    "DeviceStats",
     "DrainReport",
     "Event",
     "Events",
@@ -81,11 +88,14 @@ __all__ = [
     "Reason",
     "Rep",
     "Req",
+    "ReqContext",
     "Respondent",
     "StateError",
     "Stats",
     "Sub",
+    "Survey",
     "Surveyor",
+    "SurveyorContext",
     "TimedOut",
     "UnsupportedOperation",
     "WouldBlock",

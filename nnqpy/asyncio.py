@@ -12,11 +12,16 @@ from typing import TYPE_CHECKING
 
 from nnqpy.awaiting.device import TaskDevice as Device
 from nnqpy.awaiting.device import device
+from nnqpy.awaiting.dialogue import TaskAnswersContext as AnswersContext
 from nnqpy.awaiting.dialogue import TaskAnswersSocket, TaskReqSocket, TaskSurveyorSocket
+from nnqpy.awaiting.dialogue import TaskReqContext as ReqContext
+from nnqpy.awaiting.dialogue import TaskSurvey as Survey
+from nnqpy.awaiting.dialogue import TaskSurveyorContext as SurveyorContext
 from nnqpy.awaiting.pair1 import TaskPair1Socket
 from nnqpy.awaiting.raw import TaskRawReceiving, TaskRawSending
 from nnqpy.awaiting.sockets import TaskEvents as Events
 from nnqpy.awaiting.sockets import TaskReceiving, TaskSending, TaskSocket
+from nnqpy.kinds.device import DeviceStats
 from nnqpy.kinds.dialogue import RepKind, RespondentKind
 from nnqpy.kinds.raw import (
     RawBusKind,
@@ -43,8 +48,10 @@ if TYPE_CHECKING:
     from nnqpy.turns import Turn
 
 __all__ = [
+    "AnswersContext",
     "Bus",
     "Device",
+    "DeviceStats",
     "Events",
     "Pair",
     "Pair1",
@@ -64,10 +71,13 @@ __all__ = [
     "RawSurveyor",
     "Rep",
     "Req",
+    "ReqContext",
     "Respondent",
     "Socket",
     "Sub",
+    "Survey",
     "Surveyor",
+    "SurveyorContext",
     "device",
 ]
 

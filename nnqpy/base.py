@@ -376,11 +376,13 @@ class BaseSocket:
 
     def _full_text(self) -> str:
         if self._core.peers:
-            return f"the send queue is full ({len(self._outbox)} messages) and no peer takes more now"
+            return self._core.full_text()
+        return f"the send queue is full ({len(self._outbox)} messages) and {self._lonely_text()}"
+
+    def _lonely_text(self) -> str:
+        """Say that there is no peer, and why that may be."""
         errors = "; ".join(dict.fromkeys(d.last_error for d in self._ends.dialers if d.last_error and not d.up))
-        return f"the send queue is full ({len(self._outbox)} messages) and there is no peer yet" + (
-            f" (last dial error: {errors})" if errors else ""
-        )
+        return "there is no peer yet" + (f" (last dial error: {errors})" if errors else "")
 
     def _no_room(self, timeout: float | None, sent: int = 0) -> TimedOut:
         return TimedOut(self._full_text(), timeout=timeout or 0.0, reason=self._full(), sent=sent)
@@ -487,6 +489,9 @@ class BaseSocket:
             verb = "send" if name in _SENDING else "receive" if name in _RECEIVING else ""
             if not verb:
                 raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
+            one = "send" if verb == "send" else "recv"
+            if hasattr(type(self), one):
+                raise UnsupportedOperation(f"a {type(self).__name__} has no {name}, only {one}")
             raise UnsupportedOperation(f"a {type(self).__name__} does not {verb}: it has no {name}")
 
     def __copy__(self) -> Self:

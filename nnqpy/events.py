@@ -24,10 +24,11 @@ class PeerInfo:
         state: ``"open"`` or ``"closed"``.
         sent: messages whose last byte the kernel (or the other thread) has taken.
         received: whole messages that came from it.
-        bytes_sent: body bytes of `sent`.
-        bytes_received: body bytes of `received`.
+        bytes_sent: bytes of `sent`: the bodies and what the pattern puts in front of them.
+        bytes_received: the same of `received`.
         backlog: messages begun and not yet taken whole by the kernel: 0 or 1.
-        missed: messages that it did not get, because its queue was full or it left (Pub, Bus).
+        missed: messages that it did not get, because its queue was full or it left; where each peer has a queue (Pub,
+            Bus, Surveyor, Rep, Respondent, a ``poly`` Pair1).
     """
 
     id: int
@@ -56,8 +57,8 @@ class Stats:
         received: whole messages taken from peers.
         inbox: of those, how many nobody has asked for yet.
         peers: peers attached.
-        bytes_delivered: body bytes of `delivered`.
-        bytes_received: body bytes of `received`.
+        bytes_delivered: bytes of `delivered`: the bodies and what the pattern puts in front of them.
+        bytes_received: the same of `received`.
         discarded: received messages that nobody gets, by reason.
     """
 

@@ -16,8 +16,9 @@ class Options:
     """The options of one socket; `None` in a limit means no limit.
 
     Attributes:
-        send_hwm: messages that may wait to be sent, per socket. The kernel's buffers hold more beyond it.
-        send_hwm_bytes: body bytes that may wait to be sent, per socket; one message of any size always may.
+        send_hwm: messages that may wait to be sent, per socket; where each peer has a queue, in that too. The kernel's
+            buffers hold more beyond it.
+        send_hwm_bytes: bytes that may wait to be sent, likewise; one message of any size always may.
         recv_hwm: messages that may wait to be received, per socket; then the peers feel it.
         linger: seconds that `close` may go on sending what is queued.
         recv_max_size: bytes of the largest message taken from a peer; a larger one closes its connection.
@@ -27,9 +28,10 @@ class Options:
         tcp_nodelay: send small segments at once (TCP_NODELAY).
         tcp_keepalive: let the kernel find dead peers: probes after 10 s idle, dead within about 30 s.
         ipc_mode: permission bits of an ipc socket file, set before anybody can connect.
-        on_full: what becomes of a message for a peer whose queue is full, where each peer has one (Pub, Bus):
-            ``"drop_oldest"``, ``"drop_newest"`` or ``"block"``. None: as the pattern has it.
-        max_ttl: steps that a message may have made, 1 to 15 (Pair1).
+        on_full: what becomes of a message for a peer whose queue is full, where each peer has one (Pub, Bus, and the raw
+            sockets that send to all or to one): ``"drop_oldest"``, ``"drop_newest"`` or ``"block"``. None: as the pattern
+            has it.
+        max_ttl: steps that a message may have made, 1 to 15 (Pair1, Rep, Respondent, and their raw sockets).
     """
 
     send_hwm: int = 1000

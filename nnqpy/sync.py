@@ -7,10 +7,19 @@ and loses nothing by it.
 from __future__ import annotations
 
 from nnqpy.blocking.device import Device, device
-from nnqpy.blocking.dialogue import AnswersSocket, ReqSocket, SurveyorSocket
+from nnqpy.blocking.dialogue import (
+    AnswersContext,
+    AnswersSocket,
+    ReqContext,
+    ReqSocket,
+    Survey,
+    SurveyorContext,
+    SurveyorSocket,
+)
 from nnqpy.blocking.pair1 import Pair1Socket
 from nnqpy.blocking.raw import RawReceiving, RawSending
 from nnqpy.blocking.sockets import Events, Receiving, Sending, Socket
+from nnqpy.kinds.device import DeviceStats
 from nnqpy.kinds.dialogue import RepKind, RespondentKind
 from nnqpy.kinds.raw import (
     RawBusKind,
@@ -32,8 +41,10 @@ from nnqpy.patterns.pipeline import PullCore, PushCore
 from nnqpy.patterns.pubsub import PubCore
 
 __all__ = [
+    "AnswersContext",
     "Bus",
     "Device",
+    "DeviceStats",
     "Events",
     "Pair",
     "Pair1",
@@ -53,10 +64,13 @@ __all__ = [
     "RawSurveyor",
     "Rep",
     "Req",
+    "ReqContext",
     "Respondent",
     "Socket",
     "Sub",
+    "Survey",
     "Surveyor",
+    "SurveyorContext",
     "device",
 ]
 

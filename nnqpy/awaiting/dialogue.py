@@ -28,7 +28,6 @@ from nnqpy.kinds.dialogue import (
     check_retries,
     check_unanswered,
     failed,
-    no_reply,
     survey_over,
 )
 from nnqpy.message import frozen
@@ -121,7 +120,7 @@ class TaskAsking:
         deadline = deadline_of(timeout)
         reply = await home._await_reply(question, deadline)
         if reply is None:
-            raise no_reply(timeout)
+            raise home._no_reply(timeout)
         self._question = None
         home._close_question(question, TAKEN)
         return reply
@@ -158,7 +157,7 @@ class TaskAsking:
                     return reply
                 attempts += 1
                 if attempts > retries:
-                    raise no_reply(timeout, attempts)
+                    raise home._no_reply(timeout, attempts)
                 deadline = deadline_of(timeout)
                 home._ask_again(question)
         finally:
@@ -183,7 +182,7 @@ class TaskReqContext(TaskAsking, _Context):
 
 
 class TaskReqSocket(ReqKind, TaskAsking, TaskQuestionsSocket):
-    """A Req in the blocking face."""
+    """A Req in the task faces."""
 
     @property
     def _home(self) -> TaskReqSocket:  # type: ignore[override]  # its own
@@ -277,7 +276,7 @@ class TaskSurveying:
             if reply is not None:
                 return reply
             if monotonic() < until:
-                raise no_reply(timeout)
+                raise home._no_reply(timeout)
         home._turns.check_open()
         if self._survey_now is survey:
             self._survey_now = None
@@ -286,7 +285,7 @@ class TaskSurveying:
     def survey(self, body: Body, *, deadline: float | None = None) -> TaskSurvey:
         """Send a survey; iterate over what it returns to have the replies, until the deadline.
 
-        Any number of threads may, at the same time; it is no business of `send` and `recv`.
+        Any number of tasks may, at the same time; it is no business of `send` and `recv`.
 
         Args:
             body: any contiguous bytes-like object.
@@ -317,7 +316,7 @@ class TaskSurveyorContext(TaskSurveying, _Context):
 
 
 class TaskSurveyorSocket(SurveyorKind, TaskSurveying, TaskQuestionsSocket):
-    """A Surveyor in the blocking face."""
+    """A Surveyor in the task faces."""
 
     @property
     def _home(self) -> TaskSurveyorSocket:  # type: ignore[override]  # its own
@@ -394,7 +393,7 @@ class TaskAnswersContext(TaskAnswering, _Context):
 
 
 class TaskAnswersSocket(AnswersKind, TaskAnswering, TaskOutgoing, TaskIncoming):
-    """A Rep or a Respondent in the blocking face."""
+    """A Rep or a Respondent in the task faces."""
 
     @property
     def _home(self) -> TaskAnswersSocket:  # type: ignore[override]  # its own

@@ -27,7 +27,6 @@ from nnqpy.kinds.dialogue import (
     check_retries,
     check_unanswered,
     failed,
-    no_reply,
     survey_over,
 )
 from nnqpy.message import frozen
@@ -120,7 +119,7 @@ class Asking:
         deadline = deadline_of(timeout)
         reply = home._await_reply(question, deadline)
         if reply is None:
-            raise no_reply(timeout)
+            raise home._no_reply(timeout)
         self._question = None
         home._close_question(question, TAKEN)
         return reply
@@ -156,7 +155,7 @@ class Asking:
                     return reply
                 attempts += 1
                 if attempts > retries:
-                    raise no_reply(timeout, attempts)
+                    raise home._no_reply(timeout, attempts)
                 deadline = deadline_of(timeout)
                 home._ask_again(question)
         finally:
@@ -272,7 +271,7 @@ class Surveying:
             if reply is not None:
                 return reply
             if monotonic() < until:
-                raise no_reply(timeout)
+                raise home._no_reply(timeout)
         home._turns.check_open()
         if self._survey_now is survey:
             self._survey_now = None

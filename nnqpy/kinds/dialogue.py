@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from nnqpy.routing.core import SocketCore
     from nnqpy.routing.questions import Question, Questions
 
-    OnError = Callable[[bytes, Exception], bytes | None]
+    OnError = Callable[[bytes, Exception], Body | None]
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +56,7 @@ class QuestionsKind(BaseSocket):
     def _close_question(self, question: Question, why: str) -> None:
         self._forget(question)
         self._questions.end(question, why)
+        self._turns.level()
 
     def _forget(self, question: Question) -> None:
         """Ask no longer; if it was taken out of the queue, those who wait for room get it."""
@@ -75,10 +76,24 @@ class QuestionsKind(BaseSocket):
         """Take a reply, if one is there; interrupted by a signal, it has taken none."""
         try:
             for payload in iter(question.queue.popleft, NEVER):
+                try:
+                    self._turns.level()
+                except BaseException:
+                    question.queue.appendleft(payload)
+                    raise
                 return payload[WORD:]
         except IndexError:
             pass
         return None
+
+    def _no_reply(self, timeout: float | None, attempts: int = 1) -> TimedOut:
+        """Return the error that says that nobody has answered."""
+        text = f"no reply within {timeout} s"
+        if attempts > 1:
+            text += f", asked {attempts} times"
+        if not self._core.peers:
+            text += f"; {self._lonely_text()}"
+        return TimedOut(text, timeout=timeout or 0.0, reason="no_reply")
 
 
 class ReqKind(QuestionsKind):
@@ -151,12 +166,6 @@ def check_retries(retries: object) -> None:
         raise ValueError(f"retries is at least 0 further attempts, not {retries}")
 
 
-def no_reply(timeout: float | None, attempts: int = 1) -> TimedOut:
-    """Return the error that says that nobody has answered."""
-    times = f", asked {attempts} times" if attempts > 1 else ""
-    return TimedOut(f"no reply within {timeout} s{times}", timeout=timeout or 0.0, reason="no_reply")
-
-
 def check_unanswered(question: Question) -> None:
     """Say why there will be no reply, if that is so."""
     if question.over and not question.queue:
@@ -226,6 +235,7 @@ def survey_over() -> TimedOut:
 class AnswersKind(BaseSocket):
     """A socket that answers, less the face."""
 
+    _core: RepCore | RespondentCore
     _specials = frozenset({"max_ttl"})
     _word = "request"
 
@@ -250,7 +260,7 @@ class AnswersKind(BaseSocket):
         """Answer without waiting: one who does not take his answers misses those beyond `send_hwm`, and is counted."""
         payload = answer(request, frozen(body))
         if self._core.crowded(payload):
-            self._core.drop("queue_full")
+            self._core.miss(payload)
         else:
             self._turns.insert(payload)
             self._see_to_it()
@@ -265,7 +275,7 @@ def answer(request: Message, body: bytes) -> Addressed:
     return Addressed.to(request.peer, request.header, body)
 
 
-def failed(request: Message, error: Exception, on_error: OnError | None) -> bytes | None:
+def failed(request: Message, error: Exception, on_error: OnError | None) -> Body | None:
     """A handler has failed: ask the user what to answer; None: nothing."""
     if on_error is not None:
         return on_error(request.body, error)

@@ -417,6 +417,10 @@ class SocketCore:
             return True
         return self.big_bytes + (waiting - self.big) * self.small + len(body) <= limit
 
+    def full_text(self) -> str:
+        """Mixin hook: say why a message has no room although there is a peer."""
+        return f"the send queue is full ({len(self.outbox)} messages) and no peer takes more now"
+
     def crowded(self, body: bytes) -> bool:
         """Mixin hook: whether a message must wait although the outbox has room: its peer has too much of its own."""
         return False
@@ -428,11 +432,6 @@ class SocketCore:
             return False
         limit = self.options.send_hwm_bytes
         return limit is None or waiting <= 1 or self.big_bytes + (waiting - self.big) * self.small <= limit
-
-    def drop(self, why: str) -> None:
-        """Count a message that was not even queued."""
-        with self.lock:
-            self.dropped[why] += 1
 
     def insert(self, payload: bytes) -> None:
         """Append a message whatever the marks say; lock held."""

@@ -32,6 +32,23 @@ class ReplyPath(Outboxes):
         """Whether one more message may be queued: in the outbox, and in its peer's box."""
         return super().has_room(body) and not self.crowded(body)
 
+    def miss(self, payload: Addressed) -> None:
+        """Count an answer that its peer does not get, because it is too far behind."""
+        with self.lock:
+            box = self.boxes.get(payload.peer)
+            missed, dropped = 0 if box is None else box.peer.missed + 1, self.dropped["queue_full"] + 1
+            # A commit: stores only, no call.
+            if box is not None:
+                box.peer.missed = missed
+            self.dropped["queue_full"] = dropped
+
+    def full_text(self) -> str:
+        """Say so: it may be the queue of the one peer, too."""
+        return (
+            f"the send queue ({len(self.outbox)} messages) or that of the peer is full "
+            f"(send_hwm is {self.options.send_hwm} each) and the peer takes no more now"
+        )
+
     def crowded(self, body: bytes) -> bool:
         """Whether the peer of a message has as much waiting as it may, and its sender is to wait for it."""
         if self.on_full != "block":

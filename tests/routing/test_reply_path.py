@@ -190,13 +190,25 @@ def test_nothing_is_due_where_nothing_is_sent_again() -> None:
 
 
 def test_what_is_not_even_queued_can_be_counted() -> None:
-    """A face gives an answer up without waiting."""
-    scene = Scene()
-    scene.core.drop("queue_full")
-    scene.core.drop("queue_full")
+    """A face gives an answer up without waiting; its peer has missed it, if it is still there."""
+    scene = Scene(None, None)
+    behind, other = scene.peers
+    for _ in range(2):
+        scene.core.miss(Addressed.to(behind.id, b"answer"))
+    scene.core.miss(Addressed.to(0, b"answer"))
 
     stats = scene.core.stats()
-    assert (stats.accepted, stats.dropped) == (2, {"queue_full": 2})
+    assert (stats.accepted, stats.dropped) == (3, {"queue_full": 3})
+    assert (behind.missed, other.missed) == (2, 0)
+
+
+def test_who_has_no_room_is_told_that_it_may_be_the_peer() -> None:
+    """Its own queue is full, or that of the one whom the answer is for."""
+    assert (
+        Scene(send_hwm=7)
+        .core.full_text()
+        .startswith("the send queue (0 messages) or that of the peer is full (send_hwm is 7")
+    )
 
 
 # --- who is behind -------------------------------------------------------------------------------------------------
