@@ -176,6 +176,7 @@ class TaskSocket(BaseSocket):
         useless: Callable[[], bool],
         deadline: float | None,
         own: deque[Waiter] | None = None,
+        more: Callable[[], bool] | None = None,
     ) -> None:
         """Stand in a turn's line, and have `work` called when the turn's poller is readable.
 
@@ -185,6 +186,7 @@ class TaskSocket(BaseSocket):
             useless: looked at when already in line: True if there is no need to wait.
             deadline: `monotonic` seconds, or None.
             own: a line to stand in as well, where one is woken for what is one's own.
+            more: whether there is something for the next in line too, when we take what we wait for; None: as `useless`.
         """
         watches, here = self._watches, self._here()
         watch = watches.get((here, turn))
@@ -210,7 +212,7 @@ class TaskSocket(BaseSocket):
                 handed = taken_out(turn.line, waiter)
             else:
                 handed = leave(turn.line, waiter)
-            if handed and (cancelled or useless()):
+            if handed and (cancelled or (more or useless)()):
                 turn.wake()
 
     def _seen_to(self, turn: Turn) -> bool:
@@ -381,8 +383,9 @@ class TaskSocket(BaseSocket):
                 turns.fill()
             finally:
                 into.lock.release()
-                into.wake()
-        into.wake(len(turns.core.inbox))
+                into.wake(len(turns.core.inbox) or 1)
+        else:
+            into.wake(len(turns.core.inbox))
 
     def _flush(self) -> None:
         self._flusher = None
@@ -597,8 +600,19 @@ class TaskIncoming(TaskSocket):
         if deadline is not None and monotonic() >= deadline:
             return False
         self._greed = 0
-        await self._watch(into, self._do_in, lambda: bool(box or turns.ready_in) or self.closed, deadline, own)
+        await self._watch(
+            into,
+            self._do_in,
+            lambda: bool(box or turns.ready_in) or self.closed,
+            deadline,
+            own,
+            self._more_than_one if own is None else None,
+        )
         return True
+
+    def _more_than_one(self) -> bool:
+        """Whether there is something for another, too, when somebody takes a message now."""
+        return len(self._inbox) > 1 or bool(self._turns.ready_in) or self.closed
 
     _greed = 0
 
