@@ -202,13 +202,12 @@ def test_what_is_not_even_queued_can_be_counted() -> None:
     assert (behind.missed, other.missed) == (2, 0)
 
 
-def test_who_has_no_room_is_told_that_it_may_be_the_peer() -> None:
-    """Its own queue is full, or that of the one whom the answer is for."""
-    assert (
-        Scene(send_hwm=7)
-        .core.full_text()
-        .startswith("the send queue (0 messages) or that of the peer is full (send_hwm is 7")
-    )
+def test_who_has_no_room_is_told_whose_queue_is_full() -> None:
+    """The socket's own, or, where each peer has one, that of the one whom the message is for."""
+    own, theirs = SocketCore(Options()).full_text(), Scene(send_hwm=7).core.full_text()
+
+    assert own == "the send queue is full (0 messages) and no peer takes more now"
+    assert theirs.startswith("the send queue (0 messages) or that of the peer is full (send_hwm is 7 each)")
 
 
 # --- who is behind -------------------------------------------------------------------------------------------------
