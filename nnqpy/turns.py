@@ -186,6 +186,8 @@ class Turns:
         """Peers whose other end is gone, of which no descriptor tells."""
         self.watchers: deque[Waiter] = deque()
         """Those who wait for peers to come or go."""
+        self.followers: list[Callable[[], None]] = []
+        """What is called when the socket begins to close: others that are of no use without it."""
         self._breadth = 4 * FEW
         """Ready descriptors that one look asks for."""
         self._missed = False
@@ -220,7 +222,13 @@ class Turns:
             self.into.announce()
         self.attend()
         self.notify()
+        if self._is_closed():  # meanwhile, and `shut` has not seen the peer: nobody looks after it but us
+            self.lose(peer, Reason.CLOSED_BY_US, "the socket was closed", gently=True)
+            self.attend()
         return None
+
+    def _is_closed(self) -> bool:
+        return self.state is State.CLOSED
 
     def _know(self, fd: int, peer: Peer | None) -> None:
         """Note whose a descriptor is; None: nobody's any more."""
@@ -358,12 +366,19 @@ class Turns:
         if not out.take():
             # Another thread writes, and takes along what is appended meanwhile: look again after a batch more.
             self._promise(max(self.core.look, 0) + BATCH)
+            self._rouse()
             return
         try:
             self.pump()
         finally:
             out.lock.release()
             out.wake()
+
+    def _rouse(self) -> None:
+        """Have the writer look who waits for one peer's room, if there is something for another that has some."""
+        core, out = self.core, self.out
+        if out.parked and core.outbox and core.dealing:
+            out.alert()
 
     def pump(self) -> None:
         """Out-turn held: write as much as the peers take, and say when to look again."""
@@ -518,6 +533,8 @@ class Turns:
         if not out.take():
             if core.lost_out:
                 out.alert()
+            else:
+                self._rouse()
             return Verdict.BUSY
         try:
             kept = self._write_out()
@@ -765,6 +782,8 @@ class Turns:
             self.state = State.CLOSING
             self.core.look = -1
         self.alarm()
+        for tell in tuple(self.followers):
+            tell()
         return True
 
     def alarm(self) -> None:
@@ -781,6 +800,8 @@ class Turns:
             self.lose(peer, Reason.CLOSED_BY_US, "the socket was closed", gently=True)
         with core.lock:
             self.state = State.CLOSED
+        for peer in tuple(core.peers.values()):  # who came meanwhile; who comes later sees the state (`attach`)
+            self.lose(peer, Reason.CLOSED_BY_US, "the socket was closed", gently=True)
         self.alarm()
         dropped = sum(core.dropped.values())
         # Whoever holds a turn was woken and leaves it. Only a caller that this very thread has interrupted, by a

@@ -786,6 +786,81 @@ def test_the_janitor_reads_those_that_hung_up() -> None:
     assert list(home.core.inbox) == [b"last words"]
 
 
+@pytest.mark.parametrize("who", ["janitor", "sender"])
+@pytest.mark.parametrize(("rooms", "rung"), [((0, None), True), ((0, 0), False)], ids=["room", "no-room"])
+def test_who_waits_for_one_peers_room_is_roused_for_another(
+    rooms: tuple[int | None, ...], rung: bool, who: str
+) -> None:
+    """A writer waits in the poller; a message that another thread queues goes to the peer that has room."""
+    home = Socket(PushCore)
+    peers = [FakePeer(room) for room in rooms]
+    marry(home.turns, *peers)
+    queue(home.core, [b"for the stalled", b"for the stalled"])
+    home.turns.write()
+    out = home.turns.out
+    out.bell.silence()
+    out.take()
+    out.parked = True
+    queue(home.core, [b"for the other"])
+
+    if who == "janitor":
+        assert home.turns.tend() is Verdict.BUSY
+    else:
+        home.turns.write()
+
+    assert out.bell.rung is rung
+    out.parked = False
+    out.lock.release()
+    home.turns.write()
+    assert peers[0].written == []
+    assert (b"for the other" in peers[1].written) is rung
+
+
+# --- coming and closing ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("pattern", [PairCore, PullCore])
+@pytest.mark.parametrize("first", ["attach", "close"])
+def test_who_comes_while_the_socket_closes_is_let_go(first: str, pattern: type[PairCore | PullCore]) -> None:
+    """Whichever comes in the middle of the other, at whatever step: no peer stays with a closed socket."""
+    for at in count():
+        home, peer = Socket(pattern), FakePeer()
+        refused: list[Reason | None] = []
+
+        def attach(home: Socket = home, peer: FakePeer = peer, refused: list[Reason | None] = refused) -> None:
+            refused.append(home.turns.attach(peer))
+
+        def close(home: Socket = home) -> None:
+            home.turns.refuse()
+            home.turns.shut()
+
+        action, other = (attach, close) if first == "attach" else (close, attach)
+        came = intrude(action, at, other, home.core, "nnqpy.turns", "nnqpy.routing")
+        if not came:
+            other()
+        home.turns.tend()
+
+        assert peer.gone or refused == [Reason.CLOSED_BY_US], at
+        assert not home.core.peers
+        assert not home.core.lost_in
+        assert not home.core.lost_out
+        give_back(home.turns)
+        if not came:
+            assert at > 50
+            return
+
+
+def test_who_follows_is_told_of_the_close() -> None:
+    """Once, when it begins, and not any more when he has gone."""
+    home, told = Socket(PushCore), list[str]()
+    home.turns.followers += [partial(told.append, "one"), leaver := partial(told.append, "other")]
+    home.turns.followers.remove(leaver)
+    home.turns.refuse()
+    home.turns.refuse()
+
+    assert told == ["one"]
+
+
 # --- marks -------------------------------------------------------------------------------------------------
 
 

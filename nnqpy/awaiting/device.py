@@ -28,20 +28,22 @@ class TaskDevice(DeviceKind[TaskRawSocket]):
         Raises:
             BaseException: what the tap raises; in a group of exceptions if there are two directions.
         """
-        works = [partial(self._work_and_stop, way) for way in self._ways]
+        works = [partial(self._work, way) for way in self._ways]
         if len(works) == 1:
             await works[0]()
         else:
             await self._ways[0].source._together(works)
 
-    async def _work_and_stop(self, way: Way[TaskRawSocket]) -> None:
+    async def _work(self, way: Way[TaskRawSocket]) -> None:
+        """Carry messages one way until somebody ends it; then the other way ends too."""
+        way.begin()
         try:
-            await self._work(way)
+            await self._carry_on(way)
         finally:
+            way.end()
             self.stop()
 
-    async def _work(self, way: Way[TaskRawSocket]) -> None:
-        """Carry messages one way until somebody ends it."""
+    async def _carry_on(self, way: Way[TaskRawSocket]) -> None:
         source, until = way.source, way.until
         while not until.over:
             await source.enter()

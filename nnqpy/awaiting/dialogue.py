@@ -11,7 +11,7 @@ from inspect import isawaitable
 from time import monotonic
 from typing import TYPE_CHECKING, Self
 
-from nnqpy.awaiting.sockets import TaskIncoming, TaskOutgoing
+from nnqpy.awaiting.sockets import TaskFlushing, TaskIncoming
 from nnqpy.base import MANY
 from nnqpy.errors import Closed, ForkedError, StateError, TimedOut
 from nnqpy.kinds.dialogue import (
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     Handler = Callable[[bytes], Body | Awaitable[Body | None] | None]
 
 
-class TaskQuestionsSocket(QuestionsKind, TaskOutgoing, TaskIncoming):
+class TaskQuestionsSocket(QuestionsKind, TaskFlushing, TaskIncoming):
     """A socket that asks."""
 
     async def _await_reply(self, question: Question, deadline: float | None) -> bytes | None:
@@ -392,7 +392,7 @@ class TaskAnswersContext(TaskAnswering, _Context):
         self._route = None
 
 
-class TaskAnswersSocket(AnswersKind, TaskAnswering, TaskOutgoing, TaskIncoming):
+class TaskAnswersSocket(AnswersKind, TaskAnswering, TaskFlushing, TaskIncoming):
     """A Rep or a Respondent in the task faces."""
 
     @property

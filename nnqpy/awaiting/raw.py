@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Self
 
-from nnqpy.awaiting.sockets import TaskIncoming, TaskOutgoing
+from nnqpy.awaiting.sockets import TaskFlushing, TaskIncoming, TaskOutgoing
 from nnqpy.base import MANY, parts
 from nnqpy.errors import Closed, ForkedError
 from nnqpy.kinds.raw import Raw
@@ -19,7 +19,7 @@ class TaskRawSocket(Raw, TaskOutgoing, TaskIncoming):
     """What a device is made of."""
 
 
-class TaskRawSending(TaskRawSocket):
+class TaskRawSending(TaskRawSocket, TaskFlushing):
     """The sending half of a raw socket."""
 
     async def send(

@@ -467,6 +467,10 @@ class TaskOutgoing(TaskSocket):
                     raise self._no_room(timeout, sent)
         return sent
 
+
+class TaskFlushing(TaskOutgoing):
+    """One whose user sends."""
+
     async def flush(self, timeout: float | None = None) -> None:
         """Wait until everything queued was handed to the kernel (or to the other socket, for inproc).
 
@@ -482,7 +486,7 @@ class TaskOutgoing(TaskSocket):
         turns.check_open()
 
 
-class TaskSending(TaskOutgoing):
+class TaskSending(TaskFlushing):
     """The sending half, for patterns whose messages are bodies."""
 
     async def send(self, body: Body, *, timeout: float | None = None) -> None:

@@ -62,6 +62,13 @@ class Device(DeviceKind[RawSocket]):
 
     def _work(self, way: Way[RawSocket]) -> None:
         """Carry messages one way until somebody ends it."""
+        way.begin()
+        try:
+            self._carry_on(way)
+        finally:
+            way.end()
+
+    def _carry_on(self, way: Way[RawSocket]) -> None:
         source, until = way.source, way.until
         while not until.over:
             try:

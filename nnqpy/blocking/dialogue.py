@@ -11,7 +11,7 @@ from contextlib import suppress
 from time import monotonic
 from typing import TYPE_CHECKING, Self
 
-from nnqpy.blocking.sockets import Incoming, Outgoing
+from nnqpy.blocking.sockets import Flushing, Incoming
 from nnqpy.errors import Closed, ForkedError, StateError, TimedOut
 from nnqpy.kinds.dialogue import (
     CLOSED,
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     Handler = Callable[[bytes], Body | None]
 
 
-class QuestionsSocket(QuestionsKind, Outgoing, Incoming):
+class QuestionsSocket(QuestionsKind, Flushing, Incoming):
     """A socket that asks."""
 
     def _await_reply(self, question: Question, deadline: float | None) -> bytes | None:
@@ -385,7 +385,7 @@ class AnswersContext(Answering, _Context):
         self._route = None
 
 
-class AnswersSocket(AnswersKind, Answering, Outgoing, Incoming):
+class AnswersSocket(AnswersKind, Answering, Flushing, Incoming):
     """A Rep or a Respondent in the blocking face."""
 
     @property

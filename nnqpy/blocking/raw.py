@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Self
 
 from nnqpy.base import MANY, parts
-from nnqpy.blocking.sockets import Incoming, Outgoing
+from nnqpy.blocking.sockets import Flushing, Incoming, Outgoing
 from nnqpy.errors import Closed, ForkedError
 from nnqpy.kinds.raw import Raw
 
@@ -19,7 +19,7 @@ class RawSocket(Raw, Outgoing, Incoming):
     """What a device is made of."""
 
 
-class RawSending(RawSocket):
+class RawSending(RawSocket, Flushing):
     """The sending half of a raw socket."""
 
     def send(

@@ -213,6 +213,10 @@ class Outgoing(Socket):
         turns.check_open()
         return sent
 
+
+class Flushing(Outgoing):
+    """One whose user sends."""
+
     def flush(self, timeout: float | None = None) -> None:
         """Wait until everything queued was handed to the kernel (or to the other socket, for inproc).
 
@@ -227,7 +231,7 @@ class Outgoing(Socket):
         turns.check_open()
 
 
-class Sending(Outgoing):
+class Sending(Flushing):
     """The sending half, for patterns whose messages are bodies."""
 
     def send(self, body: Body, *, timeout: float | None = None) -> None:

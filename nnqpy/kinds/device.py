@@ -61,6 +61,16 @@ class Way(Generic[End]):
         """Whether it makes no sense to wait until a payload has room."""
         return self.until.over or self.sink._room_for(payload)  # noqa: SLF001  # likewise
 
+    def begin(self) -> None:
+        """Follow the sink: without it there is nothing to do. What the source ends needs no following, it is waited for."""
+        self.sink._turns.followers.append(self.stop)  # noqa: SLF001  # likewise
+        if self.sink.closed:
+            self.stop()
+
+    def end(self) -> None:
+        """Follow it no more."""
+        self.sink._turns.followers.remove(self.stop)  # noqa: SLF001  # likewise
+
     def stop(self) -> None:
         """Have whoever carries messages this way come to an end."""
         self.until.over = True

@@ -186,7 +186,7 @@ class RawBusKind(RawSpreadKind):
     _takes = frozenset({"peer"})
 
     def _payload(self, header: bytes | None, body: bytes, peer: int | None) -> bytes:
-        return body if peer is None else Addressed.to(peer, body)
+        return Addressed.to(peer, body) if peer else body  # 0 is nobody
 
     def _onward(self, message: Message) -> bytes | None:
         return self._pack(message)

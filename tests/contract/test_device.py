@@ -636,6 +636,46 @@ async def test_closing_the_source_ends_a_device_of_one_way(face: Face, spot: str
         assert await pull.recv(timeout=PATIENCE) == b"x"
 
 
+@on_every_face
+async def test_closing_the_sink_ends_a_device_that_waits_for_messages(face: Face, spot: str) -> None:
+    """Also the one that nothing is received from: `run` is over, and the other one stays open."""
+    async with (
+        raw(face, "RawPull") as front,
+        raw(face, "RawPush") as back,
+        face.push() as push,
+        face.crowd() as crowd,
+    ):
+        await link(front, push, spot)
+        carrying = crowd.start(device(face, front, back).run)
+        await until(face, lambda: face.receiving(front) == 1)
+        await back.close()
+        await outcome(face, carrying)
+
+        await push.send(b"x")
+        assert [message.body for message in await take(front, 1)] == [b"x"]
+
+
+@on_every_face
+async def test_closing_the_sink_ends_a_device_that_waits_for_room(face: Face, spot: str) -> None:
+    """What was not handed on can be received, in order."""
+    async with (
+        raw(face, "RawPull") as front,
+        raw(face, "RawPush", send_hwm=3) as back,
+        face.push() as push,
+        face.crowd() as crowd,
+    ):
+        await link(front, push, spot)
+        dev = device(face, front, back)
+        carrying = crowd.start(dev.run)
+        await push.send_many(b"%d" % n for n in range(20))
+        await until(face, lambda: face.sending(back) == 1)
+        await back.close(0)
+        await outcome(face, carrying)
+
+        assert done(dev) == (3, 0, 0)
+        assert [message.body for message in await take(front, 17)] == [b"%d" % n for n in range(3, 20)]
+
+
 # --- reflectors ------------------------------------------------------------------------------------------------------
 
 

@@ -63,7 +63,7 @@ async def test_a_message_says_whose_it_is(face: Face, spot: str, sender: Kind, r
         while len(got) < 8:
             got += await other.recv_many(8 - len(got), timeout=PATIENCE)
         assert got == [Message(header, body, peer) for body in (b"1", b"2", b"3", b"4", b"5", b"6", b"", b"7")]
-        assert all(type(message) is Message for message in got)
+        assert all(type(message) is Message and type(message.body) is bytes for message in got)
         with pytest.raises(WouldBlock):
             other.recv_nowait()
         with pytest.raises(TimedOut):
@@ -321,7 +321,7 @@ async def test_who_only_sends_does_not_receive(face: Face, kind: Kind) -> None:
 async def test_who_only_receives_does_not_send(face: Face, kind: Kind) -> None:
     """Likewise."""
     async with raw(face, kind) as sock:
-        for name in ("send", "send_nowait", "send_many"):
+        for name in ("send", "send_nowait", "send_many", "flush"):
             with pytest.raises(UnsupportedOperation, match=f"a {kind} does not send: it has no {name}"):
                 getattr(getattr(sock, "raw", sock), name)
             assert not hasattr(getattr(sock, "raw", sock), name)
@@ -495,6 +495,45 @@ async def test_who_is_behind_misses_answers(
         late = [int(message.body[:5]) for message in await take(slow, number - missed[of_slow])]
         assert late == sorted(set(late))
         assert (late[-1] == number - 1) == (policy == "drop_oldest")
+
+
+@each_answerer
+@on_every_face
+async def test_answers_may_wait_for_who_is_behind(face: Face, stream_spot: str, asker: Kind, answerer: Kind) -> None:
+    """`on_full="block"`: nothing is missed; only who sends to him waits, and who must not wait is told."""
+    number = 200
+    async with (
+        raw(face, answerer, on_full="block", send_hwm=5) as answers,
+        raw(face, asker, recv_hwm=1) as slow,
+        raw(face, asker) as quick,
+        face.crowd() as crowd,
+    ):
+        of_slow, _ = await link(answers, slow, stream_spot)
+        quick.connect(urls(answers)[0])
+        of_quick = await newest(answers, {of_slow})
+
+        async def answer() -> None:
+            for n in range(number):
+                await answers.send(b"%05d" % n + LARGE, header=NUMBER, peer=of_slow)
+
+        answering = crowd.start(answer)
+        await until(face, lambda: face.sending(answers) == 1)
+        await answers.send(b"quick", header=NUMBER, peer=of_quick, timeout=PATIENCE)
+        assert (await quick.recv(timeout=PATIENCE)).body == b"quick"
+        more = 0  # the kernel may find room for some more
+        with pytest.raises(WouldBlock):
+            while True:
+                answers.send_nowait(b"more." + LARGE, header=NUMBER, peer=of_slow)
+                more += 1
+        with pytest.raises(TimedOut):
+            while True:
+                await answers.send(b"more." + LARGE, header=NUMBER, peer=of_slow, timeout=BRIEFLY)
+                more += 1
+
+        late = [message.body[:5] for message in await take(slow, number + more)]
+        await outcome(face, answering)
+        assert [name for name in late if name != b"more."] == [b"%05d" % n for n in range(number)]
+        assert dict(answers.stats().dropped) == {}
 
 
 @pytest.mark.parametrize(
