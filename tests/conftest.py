@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import multiprocessing
 import os
+import signal
 import threading
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,10 @@ settings.register_profile(
 )
 settings.register_profile("dev", deadline=None)  # a shared machine's pauses are no bug of ours
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") == "true" else "dev"))
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # Whoever runs us in the background of a shell has Ctrl-C ignored, and our children would inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def open_sockets() -> set[Turns]:
