@@ -10,7 +10,8 @@
     ├── PeerGone            (ConnectionError)  the peer that this is about is gone
     ├── TimedOut            (TimeoutError)     the time you gave is over
     ├── WouldBlock          (BlockingIOError)  a ``*_nowait`` call would have to wait
-    └── ProtocolError                          the peer broke the protocol: never leaves ``send`` or ``recv``
+    ├── ProtocolError                          the peer broke the protocol: never leaves ``send`` or ``recv``
+    └── TlsError            (OSError)          TLS with a peer failed: never leaves ``send`` or ``recv`` either
 
 There is a class per reaction, not per cause: the cause is in the text and in ``reason``.
 """
@@ -50,7 +51,23 @@ class Reason(StrEnum):
     BAD_LENGTH = "BAD_LENGTH"
     """A frame declares a length that no peer can mean (one of the top four bits is set)."""
     TOO_LARGE = "TOO_LARGE"
-    """A frame declares more than ``recv_max_size``."""
+    """A frame declares more than ``recv_max_size``, as it is or decompressed."""
+    ZSTD_BAD_SENTINEL = "ZSTD_BAD_SENTINEL"
+    """A message on a zstd+tcp connection begins with none of the three sentinels."""
+    ZSTD_BAD_FRAME = "ZSTD_BAD_FRAME"
+    """A compressed message is not one whole zstd frame that says truly how long its content is."""
+    ZSTD_BAD_DICTIONARY = "ZSTD_BAD_DICTIONARY"
+    """A zstd dictionary is invalid, too large or the connection's second one, or a frame needs one that never came."""
+    WS_HTTP = "WS_HTTP"
+    """The upgrade to WebSocket was refused, by us or by the peer, or what came is no HTTP; the text has the status."""
+    WS_PROTOCOL = "WS_PROTOCOL"
+    """A WebSocket frame breaks RFC 6455: a wrong mask, a reserved bit, a fragment out of place (close code 1002)."""
+    WS_TEXT = "WS_TEXT"
+    """A WebSocket message is text; SP messages are binary (close code 1003)."""
+    FLOOD = "FLOOD"
+    """Very many frames that carry next to nothing: pings and pongs alone, or tiny fragments of one message."""
+    INTERRUPTED = "INTERRUPTED"
+    """An exception of ours (Ctrl-C) broke off the reading of this connection: where it stopped, nobody can tell."""
     UNEXPECTED_DATA = "UNEXPECTED_DATA"
     """More than a little data from a peer that must not send."""
     HEADER_MISSING = "HEADER_MISSING"
@@ -71,6 +88,22 @@ class Reason(StrEnum):
     """Too many handshakes under way at one listener: the oldest gives way."""
     CLOSED_BY_US = "CLOSED_BY_US"
     """We closed it: the socket, the dialer or the listener was closed."""
+    TLS_BAD_RECORD = "TLS_BAD_RECORD"
+    """What came is no TLS record, or was changed on its way: no TLS at the other end, or somebody in between."""
+    TLS_ALERT = "TLS_ALERT"
+    """The peer ended TLS with an alert; the detail has its words."""
+    TLS_TIMEOUT = "TLS_TIMEOUT"
+    """No whole TLS handshake within ``handshake_timeout``."""
+    TLS_CERT_EXPIRED = "TLS_CERT_EXPIRED"
+    """A certificate is past its end or before its beginning."""
+    TLS_CERT_UNTRUSTED = "TLS_CERT_UNTRUSTED"
+    """A certificate comes from nobody who is trusted, or is not for this use."""
+    TLS_HOSTNAME = "TLS_HOSTNAME"
+    """The certificate is good, but not one of the host that was dialled."""
+    TLS_CERT_REQUIRED = "TLS_CERT_REQUIRED"
+    """The listener wants a certificate of its clients, and got none."""
+    TLS_HANDSHAKE = "TLS_HANDSHAKE"
+    """The TLS handshake came to nothing for another reason: no common version or cipher, or the peer left."""
 
 
 class NnqError(Exception):
@@ -162,3 +195,23 @@ class ProtocolError(NnqError):
 
     def __reduce__(self) -> Recipe:
         return partial(type(self), self.reason), (self.detail,), vars(self)
+
+
+class TlsError(NnqError, OSError):
+    """TLS with a peer failed; it ends that one connection and is told through the socket's events.
+
+    Attributes:
+        reason: the machine-readable reason.
+        detail: what was found and what was wanted, for a person.
+    """
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        super().__init__(errno.EPROTO, f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail
+
+    def __reduce__(self) -> Recipe:
+        return partial(type(self), self.reason), (self.detail,), vars(self)
+
+    def __str__(self) -> str:
+        return str(self.args[1])

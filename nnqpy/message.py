@@ -49,12 +49,14 @@ class Addressed(bytes):
 class Batch(list[bytes]):
     """Messages that go to several peers; what was made of them for one connection serves the next one too."""
 
-    __slots__ = ("encoded",)
+    __slots__ = ("encoded", "packed")
 
     def __init__(self) -> None:
         super().__init__()
         self.encoded: dict[object, bytes] = {}
         """By codec: the frames of all of them, once somebody has joined them."""
+        self.packed: dict[object, list[bytes]] = {}
+        """By level and dictionary: the frame of each of them, once somebody has compressed them."""
 
 
 def frozen(body: Body) -> bytes:

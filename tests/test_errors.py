@@ -20,6 +20,7 @@ from nnqpy.errors import (
     Reason,
     StateError,
     TimedOut,
+    TlsError,
     UnsupportedOperation,
     WouldBlock,
 )
@@ -31,12 +32,13 @@ EVERY: list[NnqError] = [
     AddressError("the URL"),
     StateError("not now"),
     UnsupportedOperation("not now"),
-    PeerGone("nobody is there"),
     Closed("it is closed"),
     ForkedError("it is the parent's"),
+    PeerGone("it left"),
     TimedOut("too late", timeout=1.5, reason="no_peer", sent=3),
     WouldBlock("not now", reason="no_message"),
     ProtocolError(Reason.BAD_MAGIC, "found 47"),
+    TlsError(Reason.TLS_ALERT, "unknown CA"),
 ]
 every = pytest.mark.parametrize("error", EVERY, ids=[type(error).__name__ for error in EVERY])
 
@@ -59,8 +61,10 @@ def test_every_class_is_looked_at() -> None:
         (AddressError, ValueError),
         (StateError, RuntimeError),
         (ForkedError, Closed),
+        (PeerGone, ConnectionError),
         (TimedOut, TimeoutError),
         (WouldBlock, BlockingIOError),
+        (TlsError, OSError),
     ],
 )
 def test_an_error_is_also_what_python_calls_it(kind: type[NnqError], builtin: type[Exception]) -> None:
@@ -71,16 +75,9 @@ def test_an_error_is_also_what_python_calls_it(kind: type[NnqError], builtin: ty
 @every
 def test_the_text_is_all_of_what_is_shown(error: NnqError) -> None:
     """No number in front, no tuple around it."""
-    shown = {
-        "the URL",
-        "not now",
-        "nobody is there",
-        "it is closed",
-        "it is the parent's",
-        "too late",
-        "BAD_MAGIC: found 47",
-    }
-    assert str(error) in shown
+    texts = {"the URL", "not now", "it is closed", "it is the parent's", "too late", "it left"}
+
+    assert str(error) in texts | {"BAD_MAGIC: found 47", "TLS_ALERT: unknown CA"}
 
 
 @every
@@ -115,6 +112,14 @@ def test_a_protocol_error_carries_its_reason() -> None:
     error = ProtocolError(Reason.TOO_LARGE, "10 GiB")
 
     assert (error.reason, error.detail, str(error)) == (Reason.TOO_LARGE, "10 GiB", "TOO_LARGE: 10 GiB")
+
+
+def test_a_tls_error_carries_its_reason() -> None:
+    """As a protocol error does; to the system's eye it is a broken protocol."""
+    error = TlsError(Reason.TLS_HOSTNAME, "not for b")
+
+    assert (error.reason, error.detail, str(error)) == (Reason.TLS_HOSTNAME, "not for b", "TLS_HOSTNAME: not for b")
+    assert (error.errno, error.strerror) == (errno.EPROTO, str(error))
 
 
 def test_a_reason_is_its_word() -> None:
