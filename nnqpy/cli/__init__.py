@@ -1,4 +1,4 @@
-"""The ``nnq`` command: ``demo``, ``bench``, ``version``.
+"""The ``nnq`` command: ``demo``, ``bench``, ``certs``, ``version``.
 
 A user of the library as any application would be: it goes through the public names alone.
 """
@@ -12,6 +12,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import nnqpy
+from nnqpy.cli.certs import add_to, certs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -34,6 +35,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             from nnqpy.cli.demo import Plan, demo  # only now: `nnq version` needs no asyncio
 
             return demo(Plan.of(arguments))
+        if arguments.command == "certs":
+            return certs(arguments)
         print(f"nnqpy {nnqpy.__version__} (Python {platform.python_version()}, {platform.system()})")
         sys.stdout.flush()
     except KeyboardInterrupt:
@@ -49,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="nnq",
-        description="Message queues between programs, without a server: see the library at work, and measure it.",
+        description="Message queues between programs, without a server: see the library at work, measure it, and make it certificates.",
         allow_abbrev=False,
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
@@ -71,6 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     )
 
     commands.add_parser("bench", help="measure nnqpy beside its peers (nnq bench --help)", add_help=False)
+    add_to(commands)
     commands.add_parser("version", help="print the version")
     return parser
 
