@@ -9,12 +9,15 @@ import pytest
 from interop.peers import choose
 from interop.peers.pynng_peer import NngDevice, PynngPeer
 from interop.spots import Spots
+from tests.kit.pem import certificates
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from interop.peers.peer import Kind, NngPeer, Side
     from interop.peers.pynng_peer import Flag
+
+__all__ = ["certificates", "peers", "spots"]
 
 
 def pytest_report_header() -> str:
@@ -40,7 +43,7 @@ class Peers:
         self._started.append(peer)
         return peer
 
-    def pynng(self, protocol: str, side: Side, url: str, *flags: Flag, **options: int) -> PynngPeer:
+    def pynng(self, protocol: str, side: Side, url: str, *flags: Flag, **options: int | str) -> PynngPeer:
         """Start a pynng peer, which can do more than the others."""
         choose.require("pynng")
         peer = PynngPeer(protocol, side, url, *flags, **options)

@@ -50,6 +50,8 @@ from nnqpy.sync import (
     SurveyorContext,
     device,
 )
+from nnqpy.tls import Certificate, InsecureTlsWarning, TlsConfig
+from nnqpy.wire.zstd import ZstdConfig
 
 __version__ = "0.1.0"
 
@@ -57,6 +59,7 @@ __all__ = [
     "AddressError",
     "AnswersContext",
     "Bus",
+    "Certificate",
     "Closed",
     "Device",
     "DeviceStats",
@@ -64,6 +67,7 @@ __all__ = [
     "Event",
     "Events",
     "ForkedError",
+    "InsecureTlsWarning",
     "Message",
     "NnqError",
     "Pair",
@@ -97,8 +101,10 @@ __all__ = [
     "Surveyor",
     "SurveyorContext",
     "TimedOut",
+    "TlsConfig",
     "UnsupportedOperation",
     "WouldBlock",
+    "ZstdConfig",
     "__version__",
     "device",
 ]

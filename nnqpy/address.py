@@ -1,5 +1,7 @@
 """URLs: ``tcp://host:port``, ``ipc://path``, ``ipc://@name``, ``abstract://name``, ``inproc://name``. Parsed strictly, once.
 
+``tls+tcp``, ``zstd+tcp`` and ``tcp`` have one form; ``ws`` and ``wss`` have a path too, and a port of their own (80, 443).
+
 The rules are nng's (``src/core/url.c``) where they are not looser than they look: the scheme must match whole,
 ports are decimal, and ``*`` is taken as the wildcard host, as nng 1.x and nanomsg do.
 """
@@ -15,7 +17,11 @@ from nnqpy.errors import AddressError
 SUN_PATH_MAX: Final = 107
 """Bytes of a Unix socket path or abstract name (``sun_path`` is 108 with its NUL)."""
 URL_MAX: Final = 4096
-SCHEMES: Final = ("tcp", "tcp4", "tcp6", "ipc", "unix", "abstract", "inproc")
+TCP: Final = tuple(over + "tcp" + family for over in ("", "tls+", "zstd+") for family in ("", "4", "6"))
+"""The schemes that are a host and a port."""
+WEB: Final = {web + family: port for web, port in (("ws", 80), ("wss", 443)) for family in ("", "4", "6")}
+"""The schemes of WebSocket, and the port of a URL that names none."""
+SCHEMES: Final = (*TCP, *WEB, "ipc", "unix", "abstract", "inproc")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +36,22 @@ class TcpAddress:
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host or "*"
         return f"{self.scheme}://{host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class WebAddress(TcpAddress):
+    """A host, a port and a path (with the query, if there is one); as nng has it, no path is ``/``."""
+
+    path: str = "/"
+
+    def __str__(self) -> str:
+        return TcpAddress.__str__(self) + self.path
+
+    @property
+    def authority(self) -> str:
+        """The Host header: without the port, if that is the scheme's own."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == WEB[self.scheme] else f"{host}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +101,14 @@ def parse(url: object) -> Address:
     if not mark or scheme not in SCHEMES:
         raise AddressError(f"no transport for {url!r}; known: {', '.join(f'{name}://' for name in SCHEMES)}")
     if not rest:
-        raise AddressError(f"{url!r} ends after its scheme; wanted {_EXAMPLE[scheme]}")
-    if scheme.startswith("tcp"):
-        return _tcp(url, scheme, rest)
+        wanted = _EXAMPLE.get(scheme) or f"{scheme}://host:port{'/path' if scheme in WEB else ''}"
+        raise AddressError(f"{url!r} ends after its scheme; wanted {wanted}")
+    if scheme in TCP:
+        return TcpAddress(
+            scheme, *_host_and_port(url, rest.removesuffix("/"), f"{scheme}://host:port"), _family(scheme)
+        )
+    if scheme in WEB:
+        return _web(url, scheme, rest)
     if scheme == "inproc":
         return InprocAddress(rest)
     try:
@@ -100,9 +127,6 @@ def parse(url: object) -> Address:
 
 
 _EXAMPLE: Final = {
-    "tcp": "tcp://host:port",
-    "tcp4": "tcp4://host:port",
-    "tcp6": "tcp6://host:port",
     "ipc": "ipc:///run/app.sock or ipc://@name",
     "unix": "unix:///run/app.sock",
     "abstract": "abstract://name",
@@ -118,24 +142,40 @@ def _abstract(url: str, name: bytes) -> IpcAddress:
     return IpcAddress(None, name, url)
 
 
-def _tcp(url: str, scheme: str, rest: str) -> TcpAddress:
-    rest = rest.removesuffix("/")
-    if rest.startswith("["):
-        host, bracket, tail = rest[1:].partition("]")
+def _family(scheme: str) -> int:
+    return int(scheme[-1]) if scheme[-1].isdigit() else 0
+
+
+def _web(url: str, scheme: str, rest: str) -> WebAddress:
+    wanted = f"{scheme}://host:port/path"
+    end = next((place for place, mark in enumerate(rest) if mark in "/?#"), len(rest))
+    where, path = rest[:end], rest[end:] or "/"
+    if "#" in path or not path.isascii() or not path.isprintable() or " " in path:
+        raise AddressError(f"{url!r} has a path with characters that a request line has not; quote them, as %20")
+    if (not where.startswith("[") and ":" not in where) or where.endswith("]"):
+        where += f":{WEB[scheme]}"
+    host, port = _host_and_port(url, where, wanted)
+    return WebAddress(scheme, host, port, _family(scheme), path if path.startswith("/") else f"/{path}")
+
+
+def _host_and_port(url: str, where: str, wanted: str) -> tuple[str, int]:
+    v6 = wanted.replace("host", "[v6-address]")
+    if where.startswith("["):
+        host, bracket, tail = where[1:].partition("]")
         if not bracket or not tail.startswith(":") or ":" not in host:
-            raise AddressError(f"{url!r} is no tcp URL; wanted tcp://[v6-address]:port")
+            raise AddressError(f"{url!r} is no {url.partition('://')[0]} URL; wanted {v6}")
         port = tail[1:]
     else:
-        host, colon, port = rest.rpartition(":")
+        host, colon, port = where.rpartition(":")
         if not colon:
-            raise AddressError(f"{url!r} has no port; wanted tcp://host:port")
+            raise AddressError(f"{url!r} has no port; wanted {wanted}")
         if ":" in host:
-            raise AddressError(f"{url!r} has an IPv6 address without brackets; wanted tcp://[v6-address]:port")
+            raise AddressError(f"{url!r} has an IPv6 address without brackets; wanted {v6}")
     strange = set(host) & set("/?#@[]\\ \t\r\n\0")
     if strange or not host.isascii() or len(host) > 255:
-        raise AddressError(f"{url!r} has no usable host; wanted tcp://host:port")
+        raise AddressError(f"{url!r} has no usable host; wanted {wanted}")
     if not (port.isascii() and port.isdigit()) or len(port) > 5 or int(port) > 65535:
         raise AddressError(f"{url!r} has port {port!r}; wanted a decimal number from 0 to 65535")
     name, percent, zone = host.partition("%")  # an IPv6 zone is the name of an interface: its case counts
     host = "" if host == "*" else name.lower() + percent + zone
-    return TcpAddress(scheme, host, int(port), int(scheme[3:] or 0))
+    return host, int(port)

@@ -14,21 +14,23 @@ from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypedDict, TypeVar
 
 from nnqpy import reactor
-from nnqpy.endpoint import dial, listen
 from nnqpy.errors import TimedOut, UnsupportedOperation, WouldBlock
 from nnqpy.events import DrainReport, EventsLost, SocketClosed
 from nnqpy.options import MIB, Options, check_seconds
+from nnqpy.schemes import dial, listen
 from nnqpy.turns import State, Turns, exiting, wake
 from nnqpy.waiting import stand_by, wait_out
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
     from typing import Unpack
 
-    from nnqpy.endpoint import AnyDialer, Listener
     from nnqpy.events import Event, PeerInfo, Stats
     from nnqpy.options import OnFull
     from nnqpy.routing.core import SocketCore, Waiter
+    from nnqpy.schemes import AnyDialer, Listener
+    from nnqpy.tls import TlsConfig
+    from nnqpy.wire.zstd import ZstdConfig
 
 log = logging.getLogger(__name__)
 
@@ -226,6 +228,10 @@ class Common(TypedDict, total=False):
     tcp_nodelay: bool
     tcp_keepalive: bool
     ipc_mode: int
+    tls: TlsConfig | None
+    zstd: ZstdConfig | None
+    ws_origins: Collection[str]
+    ws_headers: Mapping[str, str] | None
     on_event: Callable[[Event], None] | None
 
 
@@ -252,6 +258,10 @@ class BaseSocket:
         tcp_nodelay: bool = True,
         tcp_keepalive: bool = True,
         ipc_mode: int = 0o600,
+        tls: TlsConfig | None = None,
+        zstd: ZstdConfig | None = None,
+        ws_origins: Collection[str] = (),
+        ws_headers: Mapping[str, str] | None = None,
         on_event: Callable[[Event], None] | None = None,
         **special: Unpack[Special],
     ) -> None:
@@ -271,6 +281,11 @@ class BaseSocket:
             tcp_nodelay: send small segments at once.
             tcp_keepalive: let the kernel find dead peers, within about 30 s.
             ipc_mode: permission bits of an ipc socket file.
+            tls: whom to trust and who we are, for ``tls+tcp`` and ``wss``; None: to connect, the system's authorities.
+            zstd: how to compress, for ``zstd+tcp``; None: as `ZstdConfig` has it.
+            ws_origins: the web pages of other hosts that may connect by ``ws`` and ``wss``, as ``"https://example.com"``;
+                ``"*"`` is all of them.
+            ws_headers: further headers of the request by which we connect, as ``Authorization``.
             on_event: called with each event, in whatever thread it happens; it must not block.
 
         Raises:
@@ -292,6 +307,10 @@ class BaseSocket:
             tcp_nodelay=tcp_nodelay,
             tcp_keepalive=tcp_keepalive,
             ipc_mode=ipc_mode,
+            tls=tls,
+            zstd=zstd,
+            ws_origins=ws_origins,
+            ws_headers=ws_headers,
             **special,
         )
         core = self._make_core(options)

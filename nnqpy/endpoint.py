@@ -19,9 +19,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Final, Literal
 
 from nnqpy import reactor
-from nnqpy.address import InprocAddress, TcpAddress, parse
-from nnqpy.engine import Engine
-from nnqpy.errors import AddressError, ProtocolError, Reason
+from nnqpy.errors import ProtocolError, Reason
 from nnqpy.events import (
     AcceptResumed,
     AcceptThrottled,
@@ -40,8 +38,8 @@ from nnqpy.wire.stream import GREETING_SIZE, check_greeting_prefix, greeting, pa
 if TYPE_CHECKING:
     import socket
 
-    from nnqpy.address import IpcAddress
-    from nnqpy.proto import Proto
+    from nnqpy.address import InprocAddress, IpcAddress, TcpAddress
+    from nnqpy.engine import Engine, Stream
     from nnqpy.transport import Bound, Transport
     from nnqpy.turns import Turns
 
@@ -63,7 +61,7 @@ class Endpoint:
         self._turns = turns
         self._core = turns.core
         self._options = turns.core.options
-        self._transport: Transport = transport_for(address)
+        self._transport: Transport = transport_for(address, turns)
         self._janitor = reactor.janitor()
         self.address = address
         self.closed = False
@@ -74,12 +72,22 @@ class Endpoint:
         return str(self.address)
 
     async def _greet(self, sock: socket.socket, direction: Literal["in", "out"], deadline: float) -> Engine | None:
-        """Exchange greetings and attach; None, with the event that says why, if that failed."""
+        """Exchange greetings and attach; None, with the event that says why, if that failed.
+
+        The peer is attached to whom the greeting was for: one port may serve several sockets.
+        """
         remote = self._transport.remote(sock)
+        stream: Stream | None = None
+        layer = self._transport.layer
+        late = Reason.GREETING_TIMEOUT
         try:
             self._transport.tune(sock, self._options)
             async with asyncio.timeout_at(deadline):
-                protocol = await self._exchange(sock, direction)
+                if layer is not None:
+                    late = Reason.TLS_TIMEOUT
+                    stream = await layer(sock, direction, self._options)
+                    late = Reason.GREETING_TIMEOUT
+                home, data = await self._exchange(sock if stream is None else stream, direction)
         except ProtocolError as error:
             if error.reason is Reason.LIMIT_PIPES:
                 self._refuse(sock, remote, error.reason)
@@ -87,11 +95,13 @@ class Endpoint:
                 self._failed(sock, remote, error.reason, error.detail)
             return None
         except TimeoutError:
-            detail = f"no whole greeting within {self._options.handshake_timeout} s (handshake_timeout)"
-            self._failed(sock, remote, Reason.GREETING_TIMEOUT, detail)
+            what = "TLS handshake" if late is Reason.TLS_TIMEOUT else "greeting"
+            detail = f"no whole {what} within {self._options.handshake_timeout} s (handshake_timeout)"
+            self._failed(sock, remote, late, detail)
             return None
         except OSError as error:
-            self._failed(sock, remote, Reason.RESET, error.strerror or str(error))
+            why = getattr(error, "reason", None)  # a layer knows it
+            self._failed(sock, remote, why if isinstance(why, Reason) else Reason.RESET, error.strerror or str(error))
             return None
         except asyncio.CancelledError as cancelled:
             if Reason.LIMIT_HANDSHAKES not in cancelled.args:
@@ -103,15 +113,23 @@ class Endpoint:
         except BaseException:
             sock.close()
             raise
-        engine = Engine(
+        return home._adopt(sock, stream, direction, remote, data)
+
+    def _adopt(
+        self, sock: socket.socket, stream: Stream | None, direction: Literal["in", "out"], remote: str, data: bytes
+    ) -> Engine | None:
+        """Attach a connection that has greeted, or refuse it."""
+        engine = self._transport.engine(
             sock,
             self._transport.codec,
             self._turns,
             address=self.url,
             remote=remote,
             direction=direction,
-            protocol=protocol,
+            protocol=self._core.proto.peer,
             bury=reactor.bury,
+            stream=stream,
+            data=data,
         )
         engine.on_gone = self._gone
         # Watched first: once attached, another thread may close the socket, and the number is somebody else's.
@@ -132,7 +150,8 @@ class Endpoint:
     def _gone(self) -> None:
         """An engine of ours is gone; from any thread."""
 
-    async def _exchange(self, sock: socket.socket, direction: Literal["in", "out"]) -> Proto:
+    async def _exchange(self, sock: socket.socket | Stream, direction: Literal["in", "out"]) -> tuple[Endpoint, bytes]:
+        """Exchange greetings; return whose peer it is, and what came behind its greeting."""
         ours = self._core.proto
         # Whom we greet may send at once, and would lose that by being refused. So while the one place is taken, who
         # dials us is greeted second, and only if the place is free by then.
@@ -141,7 +160,7 @@ class Endpoint:
             self._hello(sock)
         data = b""
         while len(data) < GREETING_SIZE:
-            chunk = await self._janitor.loop.sock_recv(sock, GREETING_SIZE - len(data))
+            chunk = await self._janitor.receive(sock, GREETING_SIZE - len(data))
             if not chunk:
                 raise ProtocolError(
                     Reason.GREETING_EOF, f"the peer left after {len(data)} of the {GREETING_SIZE} bytes of its greeting"
@@ -159,9 +178,9 @@ class Endpoint:
             if refused is not None:
                 raise ProtocolError(refused, "no further peer is taken")
             self._hello(sock)
-        return ours.peer
+        return self, b""
 
-    def _hello(self, sock: socket.socket) -> None:
+    def _hello(self, sock: socket.socket | Stream) -> None:
         hello = greeting(self._core.proto)
         if sock.send(hello) != len(hello):  # 8 bytes into an empty buffer
             raise ProtocolError(Reason.RESET, "the system took no whole greeting")
@@ -183,7 +202,7 @@ class StreamListener(Endpoint):
             AddressError: the host has no address here.
         """
         super().__init__(turns, address)
-        self._bound: Bound = self._transport.listen(self._options)
+        self._bound: Bound = self._bind()
         self.address = self._bound.address
         self._greeting: deque[asyncio.Task[None]] = deque()
         self._unwelcomed: dict[asyncio.Task[None], socket.socket] = {}
@@ -193,6 +212,9 @@ class StreamListener(Endpoint):
         reactor.stray_sockets.add(self._bound.sock)
         self._core.emit(Listening(self.url))
         self._janitor.call(self._watch)
+
+    def _bind(self) -> Bound:
+        return self._transport.listen(self._options)
 
     def close(self) -> None:
         """Accept no more; peers that are attached stay. From any thread, as often as one likes.
@@ -480,28 +502,3 @@ def _after_fork() -> None:
 
 
 os.register_at_fork(after_in_child=_after_fork)
-
-Listener = StreamListener | InprocListener
-AnyDialer = StreamDialer | InprocDialer
-
-
-def listen(turns: Turns, url: str) -> Listener:
-    """Make a listener of the URL's scheme."""
-    address = parse(url)
-    if isinstance(address, InprocAddress):
-        return InprocListener(turns, address)
-    return StreamListener(turns, address)
-
-
-def dial(turns: Turns, url: str) -> AnyDialer:
-    """Make a dialer of the URL's scheme; it returns at once and dials in the background.
-
-    Raises:
-        AddressError: the URL cannot be dialled: no host, or port 0.
-    """
-    address = parse(url)
-    if isinstance(address, InprocAddress):
-        return InprocDialer(turns, address)
-    if isinstance(address, TcpAddress) and (not address.host or not address.port):
-        raise AddressError(f"{url!r} cannot be dialled: it names no host, or no port")
-    return StreamDialer(turns, address)

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from typing import TYPE_CHECKING, Final, Literal
+from operator import methodcaller
+from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 from nnqpy.errors import ProtocolError, Reason
 from nnqpy.events import PeerInfo
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from nnqpy.proto import Proto
+    from nnqpy.tls import Certificate
     from nnqpy.turns import Turns
     from nnqpy.wire.codec import Codec
 
@@ -37,12 +39,58 @@ CRUMB: Final = 16 * 1024
 """Smaller pieces of a large body are joined as they come: a slow peer's body is no list of single bytes."""
 GATHER_FROM: Final = 8192
 """Mean body size from which a batch is written from its parts (``sendmsg``) instead of being joined first."""
+_unbooked: Final = methodcaller("unbooked")
 STRAY_MAX: Final = 64 * 1024
 """Bytes that a peer may send to a socket that only sends, before it is closed (nng reads and drops without end)."""
 
 
+class Stream(Protocol):
+    """What an engine reads and writes, where that is not the system's socket itself but a layer on it (TLS).
+
+    Errors are those of a non-blocking socket: `BlockingIOError` where nothing can be done now.
+    """
+
+    @property
+    def more(self) -> bool:
+        """Whether there may be something to receive of which the descriptor does not tell."""
+        ...
+
+    @property
+    def certificate(self) -> Certificate | None:
+        """What the other end has shown of itself."""
+        ...
+
+    def fileno(self) -> int:
+        """Return the descriptor."""
+        ...
+
+    def send(self, data: bytes | memoryview, /) -> int:
+        """Take a part of `data`, and return how many bytes; those behind it are offered next, from there on."""
+        ...
+
+    def sendmsg(self, parts: Sequence[bytes], /) -> int:
+        """Likewise, of several buffers."""
+        ...
+
+    def unbooked(self) -> int:
+        """Return what a `send` has taken that an interrupt broke off, and forget it."""
+        ...
+
+    def recv(self, size: int, flags: int = 0, /) -> bytes:
+        """Return at most `size` bytes; none at the end."""
+        ...
+
+    def shutdown(self, how: int, /) -> None:
+        """Say that nothing more comes from us, once all that was taken is written; or cut the connection."""
+        ...
+
+    def drained(self) -> bool:
+        """Whether all that was taken is written; tries to."""
+        ...
+
+
 class Engine:
-    """Our half of one connection over a stream socket (tcp, ipc)."""
+    """Our half of one connection over a stream socket (tcp, ipc), or over a layer on one."""
 
     __slots__ = (
         "_appetite",
@@ -54,6 +102,8 @@ class Engine:
         "_fault",
         "_held",
         "_large",
+        "_layered",
+        "_most",
         "_offer",
         "_place",
         "_recv",
@@ -61,8 +111,10 @@ class Engine:
         "_send",
         "_sock",
         "_stray",
+        "_stream",
         "_total",
         "_turns",
+        "_uncut",
         "_watched",
         "address",
         "begun",
@@ -97,6 +149,7 @@ class Engine:
         protocol: Proto,
         bury: Callable[[Engine, socket.socket], None],
         data: bytes = b"",
+        stream: Stream | None = None,
     ) -> None:
         """Take over a connection that has greeted.
 
@@ -110,6 +163,7 @@ class Engine:
             protocol: what the other end is.
             bury: takes the system's socket when both turns have let go of it.
             data: bytes that came right behind the greeting.
+            stream: the layer on the socket that the engine speaks through; None: the socket itself.
         """
         self.id = next_id()
         self.address = address
@@ -121,8 +175,10 @@ class Engine:
         self.finishing = False
         self.on_gone: Callable[[], None] | None = None
         self._sock = sock
-        self._send = sock.send
-        self._recv = sock.recv
+        self._stream: Stream | socket.socket = stream or sock
+        self._layered = stream
+        self._send: Callable[[bytes | memoryview], int] = self._stream.send
+        self._recv: Callable[[int], bytes] = self._stream.recv
         self._codec = codec
         self._turns = turns
         self._bury = bury
@@ -139,8 +195,10 @@ class Engine:
         self.bytes_sent = 0
         self.missed = 0
 
-        self.stuffed = bool(data)
+        self._uncut = bool(data)
         """Bytes are here that were not looked at yet: whole frames may be among them."""
+        self.stuffed = self._uncut or (stream is not None and stream.more)
+        """There may be something to take of which the descriptor does not tell."""
         self._data = data
         self._place = 0
         self._arrived: list[bytes] = []
@@ -148,6 +206,8 @@ class Engine:
         self._total = -1
         self._large = False
         self._fault: ProtocolError | None = None
+        self._most = turns.recv_max
+        """Bytes of the largest frame to accept; negative: any."""
         self._appetite = READ_MIN * 4
         self._stray = 0
         self.received = 0
@@ -166,7 +226,7 @@ class Engine:
                 data = self._joined(bodies) if type(bodies) is Batch else codec.join(bodies)
                 record.extend(map(self._send, (data,)))
             else:
-                record.extend(map(self._sock.sendmsg, (codec.gather(bodies),)))
+                record.extend(map(self._stream.sendmsg, (codec.gather(bodies),)))
             if record[0] != offer:
                 self._wait_for_room()
         except BlockingIOError:
@@ -184,10 +244,20 @@ class Engine:
     def taken(self, bodies: Sequence[bytes]) -> tuple[int, int]:
         """Read the record: how many of `bodies` went whole, and how many bytes of the next frame."""
         if not self.record:
-            return 0, 0
+            self._recall(self.record)
+            if not self.record:
+                return 0, 0
         if self.record[0] == self._offer:
             return len(bodies), 0
-        return self._codec.written(bodies, self.record[0])
+        return self._reach(bodies, self.record[0])
+
+    def _reach(self, bodies: Sequence[bytes], sent: int) -> tuple[int, int]:
+        return self._codec.written(bodies, sent)
+
+    def _recall(self, record: list[int]) -> None:
+        """Note what a layer has taken in a call that was broken off by an interrupt."""
+        if self._layered is not None:
+            record.extend(filter(None, map(_unbooked, (self._layered,))))
 
     def remainder(self, body: bytes, written: int) -> bytes | memoryview:
         """Return what is still to be written of a frame of which `written` bytes went."""
@@ -200,6 +270,8 @@ class Engine:
     def push_rest(self) -> bool:
         """Go on with `rest`; True when nothing of it is left."""
         held = self._held
+        if not held:
+            self._recall(held)
         while True:
             if held:
                 rest = self.rest[held[0] :]
@@ -220,6 +292,8 @@ class Engine:
     def rest_went(self) -> bool:
         """Whether all of `rest` was written, booked or not."""
         held = self._held
+        if not held:
+            self._recall(held)
         return len(self.rest) == (held[0] if held else 0)
 
     def _wait_for_room(self) -> None:
@@ -241,7 +315,8 @@ class Engine:
         """Give the connection up. Whoever finds it broken, the reason is the same: it looks at both directions."""
         mid_frame = self._mid_frame or self.begun is not None
         reason = Reason.RESET_MID_FRAME if mid_frame else Reason.RESET
-        self._turns.lose(self, reason, error.strerror or str(error))
+        why = getattr(error, "reason", None)  # a layer knows better
+        self._turns.lose(self, why if isinstance(why, Reason) else reason, error.strerror or str(error))
 
     # --- in-turn -------------------------------------------------------------------------------------------
 
@@ -255,6 +330,7 @@ class Engine:
             else:
                 self._read_frames(limit)
         except BlockingIOError:
+            self.stuffed = False  # of a layer: it has told of something, and there is nothing
             return False
         except OSError as error:
             self._reset(error)
@@ -281,7 +357,7 @@ class Engine:
 
     def _read_frames(self, limit: int) -> None:
         codec, header_size = self._codec, self._codec.header_size
-        most = self._turns.recv_max
+        most = self._most
         data, place = self._data, self._place
         out: list[bytes] = []
         fault: ProtocolError | None = None
@@ -289,7 +365,7 @@ class Engine:
         total = -1
         stuffed = False
         try:
-            if not self.stuffed:
+            if not self._uncut:
                 chunk = self._next_chunk()
                 if not chunk:
                     self._end()
@@ -337,13 +413,13 @@ class Engine:
 
     def _read_large_header(self) -> bool:
         """Read a header alone, where the last message was large; True if one more large body follows it."""
-        if self._data or self.stuffed:
+        if self._data or self._uncut:
             return False
         chunk = self._next_chunk()
         if len(chunk) != self._codec.header_size:
             return False
         try:
-            length = self._codec.peek(chunk, 0, self._turns.recv_max)
+            length = self._codec.peek(chunk, 0, self._most)
         except ProtocolError:
             return False
         if length is None or length < LARGE:
@@ -368,6 +444,7 @@ class Engine:
             if len(chunks) > 1 and len(chunks[-1]) < CRUMB and len(chunks[-2]) < CRUMB:
                 chunks[-2:] = [chunks[-2] + chunks[-1]]
             if want:
+                self.stuffed = self._layered is not None and self._layered.more
                 return
         body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
         self._commit([body], b"", 0, [], -1, stuffed=False, large=True, fault=None)
@@ -385,11 +462,13 @@ class Engine:
         fault: ProtocolError | None,
     ) -> None:
         core = self._turns.core
+        more = self._layered is not None and self._layered.more
         if not out:
             # A commit: stores only, no call.
             self._data, self._place = data, place
             self._chunks, self._total = chunks, total
-            self.stuffed, self._large, self._fault = stuffed, large, fault
+            self._uncut, self._large, self._fault = stuffed, large, fault
+            self.stuffed = stuffed or more
             self._arrived = []
             if fault is not None:
                 self._turns.lose(self, fault.reason, fault.detail)
@@ -405,7 +484,8 @@ class Engine:
             self.received, self.bytes_received = mine, my_bytes
             self._data, self._place = data, place
             self._chunks, self._total = chunks, total
-            self.stuffed, self._large, self._fault = stuffed, large, fault
+            self._uncut, self._large, self._fault = stuffed, large, fault
+            self.stuffed = stuffed or more
             self._arrived = []
             core.inbox.extend(core.staged)
         if fault is not None:
@@ -424,15 +504,15 @@ class Engine:
         while size := len(self._recv(READ_MIN)):
             self._stray += size
             if self._stray > STRAY_MAX:
-                detail = f"more than {STRAY_MAX} bytes from a {self.protocol.label}, which must not send"
-                self._turns.lose(self, Reason.UNEXPECTED_DATA, detail)
+                fault = stray(self.protocol)
+                self._turns.lose(self, fault.reason, fault.detail)
                 return
         self._end()
 
     def ended(self) -> bool:
         """Whether the next read would find the end, with nothing before it."""
         try:
-            return not self._sock.recv(1, socket.MSG_PEEK)
+            return not self._stream.recv(1, socket.MSG_PEEK)
         except BlockingIOError:
             return False
         except OSError:
@@ -455,18 +535,19 @@ class Engine:
             bytes_received=self.bytes_received,
             backlog=int(self.begun is not None),
             missed=self.missed,
+            certificate=None if self._layered is None else self._layered.certificate,
         )
 
     def cut(self) -> None:
         """End the conversation at once; the descriptor stays until both turns let go."""
         with contextlib.suppress(OSError):
-            self._sock.shutdown(socket.SHUT_RDWR)
+            self._stream.shutdown(socket.SHUT_RDWR)
 
     def finish(self) -> None:
         """Say that nothing more comes from us; what was written still arrives."""
         self.finishing = True
         with contextlib.suppress(OSError):
-            self._sock.shutdown(socket.SHUT_WR)
+            self._stream.shutdown(socket.SHUT_WR)
 
     def release_in(self) -> None:
         """The in-turn lets go of the descriptor."""
@@ -475,6 +556,10 @@ class Engine:
     def release_out(self) -> None:
         """The out-turn lets go of the descriptor."""
         self._release(2)
+
+    def drained(self) -> bool:
+        """Whether the kernel has all that was taken for this connection."""
+        return self._layered is None or self._layered.drained()
 
     def _release(self, turn: int) -> None:
         with self._turns.core.lock:
@@ -487,3 +572,10 @@ class Engine:
         """In a forked child: give our copy of the descriptor back, without a word to the peer."""
         with contextlib.suppress(OSError):
             self._sock.close()
+
+
+def stray(protocol: Proto) -> ProtocolError:
+    """Return the error that says that a peer has sent much that it must not."""
+    return ProtocolError(
+        Reason.UNEXPECTED_DATA, f"more than {STRAY_MAX} bytes from a {protocol.label}, which must not send"
+    )

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from nnqpy.errors import Reason
+    from nnqpy.tls import Certificate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +30,7 @@ class PeerInfo:
         backlog: messages begun and not yet taken whole by the kernel: 0 or 1.
         missed: messages that it did not get, because its queue was full or it left; where each peer has a queue (Pub,
             Bus, Surveyor, Rep, Respondent, a ``poly`` Pair1).
+        certificate: what it has shown of itself over TLS, if anything.
     """
 
     id: int
@@ -43,6 +45,7 @@ class PeerInfo:
     bytes_received: int
     backlog: int
     missed: int = 0
+    certificate: Certificate | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from nnqpy.tls import TlsConfig
+    from nnqpy.wire.zstd import ZstdConfig
 
 OnFull = Literal["drop_oldest", "drop_newest", "block"]
 
@@ -31,6 +37,10 @@ class Options:
         on_full: what becomes of a message for a peer whose queue is full, where each peer has one (Pub, Bus, and the raw
             sockets that send to all or to one): ``"drop_oldest"``, ``"drop_newest"`` or ``"block"``. None: as the pattern
             has it.
+        tls: whom to trust and who we are, for ``tls+tcp`` and ``wss``. None: to connect, the system's authorities.
+        zstd: how to compress, for ``zstd+tcp``. None: as `ZstdConfig` has it.
+        ws_origins: web pages of other hosts that may connect by ``ws`` and ``wss``; ``"*"``: all.
+        ws_headers: further headers of the request by which we connect by ``ws`` and ``wss``.
         max_ttl: steps that a message may have made, 1 to 15 (Pair1, Rep, Respondent, and their raw sockets).
     """
 
@@ -47,6 +57,10 @@ class Options:
     ipc_mode: int = 0o600
     on_full: OnFull | None = None
     max_ttl: int = 8
+    tls: TlsConfig | None = None
+    zstd: ZstdConfig | None = None
+    ws_origins: Collection[str] = ()
+    ws_headers: Mapping[str, str] | None = None
 
     def __post_init__(self) -> None:
         for name, what in (

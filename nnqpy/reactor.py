@@ -12,6 +12,7 @@ import contextlib
 import logging
 import os
 import select
+import socket
 import sys
 import threading
 import weakref
@@ -22,10 +23,9 @@ from nnqpy.routing.core import NEVER
 from nnqpy.turns import Verdict
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Callable, Coroutine
 
-    from nnqpy.engine import Engine
+    from nnqpy.engine import Engine, Stream
     from nnqpy.routing.core import Peer
     from nnqpy.turns import Turns
 
@@ -44,6 +44,11 @@ ticking goes on, and put back after, unless somebody else has set it meanwhile.
 FAREWELL: Final = 1.0
 """Seconds that a connection we closed is kept to see the peer's end: see `Janitor.bury`."""
 RETRY: Final = 0.01
+
+
+def _settle(ready: asyncio.Future[None]) -> None:
+    if not ready.done():
+        ready.set_result(None)
 
 
 class Janitor:
@@ -203,13 +208,55 @@ class Janitor:
         self.unwatch(engine)
         if engine.finishing and engine.sent and not self._stopping:
             self._leaving.add(sock)
-            self.start(self._see_off(sock))
+            self.start(self._see_off(engine, sock))
         else:
             sock.close()
 
-    async def _see_off(self, sock: socket.socket) -> None:
+    async def receive(self, sock: socket.socket | Stream, size: int) -> bytes:
+        """Wait for something from a connection, and return at most `size` bytes of it."""
+        while True:
+            try:
+                return sock.recv(size)
+            except BlockingIOError:
+                await self.readable(sock.fileno())
+
+    async def send(self, sock: socket.socket | Stream, data: bytes) -> None:
+        """Send a few bytes, all of them."""
+        rest = memoryview(data)
+        while rest:
+            try:
+                rest = rest[sock.send(rest) :]
+            except BlockingIOError:
+                await asyncio.sleep(RETRY)  # rare: what a handshake says fits into an empty buffer
+
+    async def _drain(self, engine: Engine, sock: socket.socket) -> None:
+        if engine.drained():
+            return
+        while not engine.drained():
+            await self._writable(sock.fileno())
+        sock.shutdown(socket.SHUT_WR)
+
+    async def _writable(self, fd: int) -> None:
+        ready: asyncio.Future[None] = self.loop.create_future()
+        self.loop.add_writer(fd, _settle, ready)
+        try:
+            await ready
+        finally:
+            self.loop.remove_writer(fd)
+
+    async def readable(self, fd: int) -> None:
+        """Wait until a descriptor is readable."""
+        ready: asyncio.Future[None] = self.loop.create_future()
+        self.loop.add_reader(fd, _settle, ready)
+        try:
+            await ready
+        finally:
+            self.loop.remove_reader(fd)
+
+    async def _see_off(self, engine: Engine, sock: socket.socket) -> None:
         with contextlib.suppress(OSError, TimeoutError):
             async with asyncio.timeout(FAREWELL):
+                await self._drain(engine, sock)
                 while True:
                     if not await self.loop.sock_recv(sock, 65536):
                         break

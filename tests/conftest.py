@@ -14,11 +14,14 @@ from hypothesis import HealthCheck, settings
 
 from nnqpy import reactor
 from nnqpy.turns import State
+from tests.kit.pem import certificates
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from nnqpy.turns import Turns
+
+__all__ = ["certificates", "nothing_left_behind"]
 
 settings.register_profile(
     "ci", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True

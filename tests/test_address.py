@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nnqpy.address import SCHEMES, SUN_PATH_MAX, URL_MAX, InprocAddress, IpcAddress, TcpAddress, parse
+from nnqpy.address import SCHEMES, SUN_PATH_MAX, URL_MAX, InprocAddress, IpcAddress, TcpAddress, WebAddress, parse
 from nnqpy.errors import AddressError
 
 if TYPE_CHECKING:
@@ -25,6 +25,15 @@ GOOD: dict[str, Address] = {
     "tcp://[FE80::1%Eth0]:80": TcpAddress("tcp", "fe80::1%Eth0", 80),
     "tcp4://localhost:080": TcpAddress("tcp4", "localhost", 80, 4),
     "tcp6://[::]:80": TcpAddress("tcp6", "::", 80, 6),
+    "tls+tcp://Example.ORG:65535": TcpAddress("tls+tcp", "example.org", 65535),
+    "tls+tcp6://[::1]:80": TcpAddress("tls+tcp6", "::1", 80, 6),
+    "zstd+tcp4://localhost:80/": TcpAddress("zstd+tcp4", "localhost", 80, 4),
+    "ws://Localhost": WebAddress("ws", "localhost", 80, 0, "/"),
+    "ws://localhost/": WebAddress("ws", "localhost", 80, 0, "/"),
+    "ws://*:8080/a/b?c=d": WebAddress("ws", "", 8080, 0, "/a/b?c=d"),
+    "ws4://127.0.0.1?c": WebAddress("ws4", "127.0.0.1", 80, 4, "/?c"),
+    "wss://[::1]/a": WebAddress("wss", "::1", 443, 0, "/a"),
+    "wss6://[::1]:8443": WebAddress("wss6", "::1", 8443, 6, "/"),
     "ipc:///run/app.sock": IpcAddress("/run/app.sock", None, "ipc:///run/app.sock"),
     "ipc://relative": IpcAddress("relative", None, "ipc://relative"),
     "ipc://a b%41#?": IpcAddress("a b%41#?", None, "ipc://a b%41#?"),
@@ -73,13 +82,23 @@ BAD: dict[object, str] = {
     None: "a URL is a str, not NoneType",
     b"tcp://x:1": "a URL is a str, not bytes",
     "inproc://" + "x" * URL_MAX: f"a URL has at most {URL_MAX} characters, not {URL_MAX + 9}",
-    "": "no transport for ''; known: tcp://, tcp4://, tcp6://, ipc://, unix://, abstract://, inproc://",
+    "": "no transport for ''; known: tcp://, tcp4://, tcp6://, tls+tcp://, ",
     "127.0.0.1:80": "no transport for '127.0.0.1:80'; known: ",
     "tcp:/x:80": "no transport for 'tcp:/x:80'; known: ",
     "TCP://x:80": "no transport for 'TCP://x:80'; known: ",
     " tcp://x:80": "no transport for ' tcp://x:80'; known: ",
     "tcp5://x:80": "no transport for 'tcp5://x:80'; known: ",
-    "ws://x:80": "no transport for 'ws://x:80'; known: ",
+    "http://x:80": "no transport for 'http://x:80'; known: ",
+    "tls+tcp://": "ends after its scheme; wanted tls+tcp://host:port",
+    "tls+tcp://x": "has no port; wanted tls+tcp://host:port",
+    "zstd+tcp://x:port": "has port 'port'",
+    "ws://": "ends after its scheme; wanted ws://host:port/path",
+    "ws://x:80/a b": "quote them, as %20",
+    "ws://x:80/caf\u00e9": "quote them, as %20",
+    "ws://x:80/a#b": "quote them, as %20",
+    "ws://::1/a": "has an IPv6 address without brackets; wanted ws://[v6-address]:port/path",
+    "wss://[::1/a": "is no wss URL; wanted wss://[v6-address]:port/path",
+    "wss://x:/a": "has port ''",
     "tcp://": "'tcp://' ends after its scheme; wanted tcp://host:port",
     "tcp4://": "'tcp4://' ends after its scheme; wanted tcp4://host:port",
     "tcp6://": "'tcp6://' ends after its scheme; wanted tcp6://host:port",
@@ -159,3 +178,21 @@ def test_an_ipc_address_has_what_the_system_takes() -> None:
     assert isinstance(path, IpcAddress)
     assert isinstance(name, IpcAddress)
     assert (path.sockaddr, name.sockaddr) == ("/run/app.sock", b"\0name")
+
+
+@pytest.mark.parametrize(
+    ("url", "authority"),
+    [
+        ("ws://x/", "x"),
+        ("ws://x:8080/", "x:8080"),
+        ("wss://x:443/", "x"),
+        ("wss://x:80/", "x:80"),
+        ("ws://[::1]/", "[::1]"),
+        ("ws6://[::1]:81/", "[::1]:81"),
+    ],
+)
+def test_the_host_header_names_no_port_that_is_the_schemes_own(url: str, authority: str) -> None:
+    """As browsers have it; nng compares it with its own URL."""
+    address = parse(url)
+    assert isinstance(address, WebAddress)
+    assert address.authority == authority

@@ -39,12 +39,13 @@ class PynngPeer:
     Args:
         flags: ``"held"``: do not receive before `go`: the messages stay where they are, in the kernel and on the other
             side. ``"poly"``, ``"contexts"``: see ``pynng_process.py``.
-        options: pynng's attributes of the socket, as ``ttl_max=9``; times are in milliseconds.
+        options: pynng's attributes of the socket, as ``ttl_max=9``; times are in milliseconds. ``tls`` is a folder with
+            ca.pem and both.pem, ``mutual=1`` has it ask for our certificate.
     """
 
     one_body = False
 
-    def __init__(self, protocol: str, side: Side, url: str, *flags: Flag, **options: int) -> None:
+    def __init__(self, protocol: str, side: Side, url: str, *flags: Flag, **options: int | str) -> None:
         self.url = url
         self._child = _started(protocol, side, url, *flags, *(f"{name}={value}" for name, value in options.items()))
 

@@ -2,7 +2,8 @@
 
 Run as ``python pynng_process.py PROTOCOL bind|connect URL [FLAG ...] [OPTION=NUMBER ...]``, or as ``... device FRONT BACK
 FRONT_URL BACK_URL`` for two raw sockets and nng's own device between them. An option is one of pynng's attributes
-(``ttl_max=9``; ``resend_tick`` too). Both ways a word is one byte of kind, four bytes of length (big-endian), and that
+(``ttl_max=9``; ``resend_tick`` too); ``tls=FOLDER`` has it show and verify the certificates there, and ``mutual=1`` ask for
+the other's. Both ways a word is one byte of kind, four bytes of length (big-endian), and that
 many bytes.
 
 ======  =====================================================================================
@@ -25,7 +26,7 @@ import os
 import queue
 import sys
 import threading
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import pynng
 
@@ -236,6 +237,18 @@ def opened(protocol: str, flags: frozenset[str], options: dict[str, int]) -> Pyn
     return socket
 
 
+def shown(folder: str, *, serves: bool, mutual: bool) -> object:
+    """Return a TLS configuration of the certificates in a folder."""
+    config: Any = pynng.TLSConfig  # without types
+    return config(
+        config.MODE_SERVER if serves else config.MODE_CLIENT,
+        ca_files=f"{folder}/ca.pem",
+        cert_key_file=f"{folder}/both.pem",
+        server_name=None if serves else "localhost",
+        auth_mode=config.AUTH_MODE_NONE if serves and not mutual else config.AUTH_MODE_REQUIRED,
+    )
+
+
 def announce(socket: Pynng, attached: bytes = b"+") -> None:
     """Tell who comes and goes."""
     socket.add_post_pipe_connect_cb(lambda _pipe: tell(attached))
@@ -263,8 +276,11 @@ def main(protocol: str, *words: str) -> None:
     if protocol == "device":
         be_a_device(*words)
     side, url, *rest = words
-    options = {name: int(value) for name, is_, value in (word.partition("=") for word in rest) if is_}
-    peer = Peer(protocol, FLAGS.intersection(rest), options)
+    given = {name: value for name, is_, value in (word.partition("=") for word in rest) if is_}
+    folder, mutual = given.pop("tls", ""), bool(given.pop("mutual", ""))
+    peer = Peer(protocol, FLAGS.intersection(rest), {name: int(value) for name, value in given.items()})
+    if folder:
+        setattr(peer.socket, "tls_config", shown(folder, serves=side == "bind", mutual=mutual))  # noqa: B010  # likewise
     if side == "bind":
         peer.socket.listen(url)
     else:

@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from nnqpy.base import EventLog
-    from nnqpy.endpoint import AnyDialer
     from nnqpy.events import DrainReport, Event, PeerInfo
     from nnqpy.message import Body
     from nnqpy.routing.core import Waiter
+    from nnqpy.schemes import AnyDialer
     from nnqpy.turns import Turn
     from nnqpy.waiting import Until
 

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from nnqpy.base import EventLog
-    from nnqpy.endpoint import AnyDialer
     from nnqpy.events import DrainReport, Event, PeerInfo
     from nnqpy.message import Body
+    from nnqpy.schemes import AnyDialer
     from nnqpy.turns import Turns
     from nnqpy.waiting import Until
 

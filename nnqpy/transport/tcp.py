@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import socket
 import threading
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from nnqpy.address import TcpAddress
@@ -68,8 +69,7 @@ def listen(address: TcpAddress, options: Options) -> Bound:
         sock.close()
         raise
     # What is announced can be dialled as it stands, also by a peer on this machine.
-    shown = TcpAddress(address.scheme, address.host, port, address.family)
-    return Bound(sock, shown)
+    return Bound(sock, replace(address, port=port))
 
 
 async def dial(address: TcpAddress, options: Options) -> socket.socket:

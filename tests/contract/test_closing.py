@@ -101,7 +101,9 @@ async def test_close_waits_for_a_slow_peer_but_not_for_ever(face: Face, spot: st
             while True:
                 assert await pull.recv(timeout=0.5) == b"x" * 10_000
                 got += 1
-        assert got == sent - report.abandoned
+        # What was encrypted goes on to its end, and the message that was begun with it.
+        begun = spot.startswith(("tls", "wss"))
+        assert sent - report.abandoned <= got <= sent - report.abandoned + begun
 
 
 @on_every_face

@@ -1,0 +1,64 @@
+"""zstd+tcp: tcp, whose messages are compressed (NNQ's RFC for zstd). Each connection has a state of its own.
+
+What the connections of a socket share is the compressors and the one dictionary that is trained from what it sends.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+from nnqpy.errors import ProtocolError
+from nnqpy.framed import FramedEngine
+from nnqpy.wire.zstd import Trainer, Zstd, ZstdConfig, payload_limit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from nnqpy.turns import Turns
+
+__all__ = ["ZstdEngine", "engines"]
+
+_trainers: WeakKeyDictionary[Turns, Trainer] = WeakKeyDictionary()
+
+
+class ZstdEngine(FramedEngine[Zstd]):
+    """zstd+tcp: the frames of tcp, whose bodies are packed."""
+
+    __slots__ = ()
+
+    def __init__(self, *connection: Any, **which: Any) -> None:
+        """Take over a connection; as `FramedEngine`."""
+        super().__init__(*connection, **which)
+        self._most = payload_limit(self._most)
+
+    def _commit(
+        self, out: list[bytes], data: bytes, place: int, *state: Any, fault: ProtocolError | None, **flags: Any
+    ) -> None:
+        framing, bodies = self._framing, list[bytes]()
+        try:
+            framing.unpack(out, bodies, self._turns.recv_max)
+        except ProtocolError as error:
+            fault = error
+        try:
+            super()._commit(bodies, data, place, *state, fault=fault, **flags)
+        finally:
+            # Interrupted, it was booked or it was not; a dictionary goes with what it came with.
+            if not self._arrived and self._data is data and self._place == place:
+                framing.received = framing.found
+
+
+def engines(turns: Turns) -> Callable[..., ZstdEngine]:
+    """Return what makes the engines of one socket.
+
+    Raises:
+        ImportError: there is no zstd library.
+    """
+    config = turns.core.options.zstd or ZstdConfig()
+    trainer = _trainers.setdefault(turns, Trainer())
+    Zstd(config, trainer)  # whether there is a library is found out here, in the caller's thread
+
+    def make(*connection: Any, **which: Any) -> ZstdEngine:
+        return ZstdEngine(*connection, framing=Zstd(config, trainer), **which)
+
+    return make
