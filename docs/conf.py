@@ -10,7 +10,12 @@ copyright = "nnqpy authors"  # noqa: A001  # Sphinx's own name
 version = release = nnqpy.__version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton"]
-exclude_patterns = ["_build", "examples", "benchmarks/results.md", "benchmarks/patterns.md"]  # the last two are in their index
+exclude_patterns = [
+    "_build",
+    "examples",
+    "benchmarks/results.md",
+    "benchmarks/patterns.md",
+]  # the last two are in their index
 html_theme = "furo"
 html_title = f"nnqpy {release}"
 
