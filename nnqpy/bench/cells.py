@@ -113,6 +113,8 @@ GROUPS = {
     "pubsub": "one PUB to several SUBs over tcp, sum of what they receive",
     "topics": "processor time of a SUB per message that arrives, every second one wanted, by number of prefixes, tcp",
     "requests": "requests over REQ and REP by number in flight, both sides asyncio, tcp, two processes",
+    "tls": "PUSH to PULL over tls+tcp, two processes",
+    "ws": "PUSH to PULL over ws, two processes",
     "inproc": "PUSH to PULL over inproc, two threads of one process",
     "threads": "two threads send on one PUSH, tcp, two processes",
     "memory": "resident memory of a listener per idle connection",
@@ -184,6 +186,11 @@ def catalogue(scale: Scale, only: Sequence[str] = ()) -> list[Cell]:
                 spare=at_once == 16,
             )
             for at_once in (1, 16, 256)
+        ),
+        *(
+            Cell(group, f"{group}-{_SIZES[label]}", label, "flow", (RATE, CPU), size=_SIZES[label], mode=scheme)
+            for group, scheme in (("tls", "tls+tcp"), ("ws", "ws"))
+            for label in ("64 B", "64 KiB")
         ),
         Cell("inproc", "inproc-64", "64 B", "inproc", (RATE, CPU)),
         Cell("threads", "threads-64", "64 B", "flow", (RATE, CPU), mode="2"),

@@ -6,12 +6,15 @@ import argparse
 import asyncio
 import shlex
 import sys
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nnqpy.bench.cells import FULL, GROUPS, QUICK, catalogue
+from nnqpy.bench.keys import keys
 from nnqpy.bench.libraries import LIBRARIES, named
 from nnqpy.bench.machine import describe
 from nnqpy.bench.plot import can_plot, plot
@@ -26,6 +29,8 @@ if TYPE_CHECKING:
     from nnqpy.bench.cells import Scale
 
 __all__ = ["main"]
+
+_NEEDS = {"tls": "cryptography", "ws": "websockets"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -46,6 +51,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         cells = catalogue(scale, _names(options.only))
     except ValueError as wrong:
         parser.error(str(wrong))
+    lacking = [group for group, package in _NEEDS.items() if find_spec(package) is None]
+    if missing := [f"{group} needs {_NEEDS[group]}" for group in lacking if group in _names(options.only)]:
+        parser.error(f"{'; '.join(missing)}: pip install 'nnqpy[bench]'")
+    cells = [cell for cell in cells if cell.group not in lacking]
     present = [entry for entry in wanted if entry.present]
     if not present:
         parser.error(f"not installed: {', '.join(entry.name for entry in wanted)}")
@@ -64,7 +73,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     interrupted = False
     try:
-        asyncio.run(run(results, present, scale, _teller(options.quiet)))
+        with keys() if any(cell.group == "tls" for cell in cells) else nullcontext():
+            asyncio.run(run(results, present, scale, _teller(options.quiet)))
     except KeyboardInterrupt:
         interrupted = True
     print(as_text(results, about))

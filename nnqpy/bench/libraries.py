@@ -66,15 +66,16 @@ class Entry:
 
 
 _NO_FRAMING = "-"
+_NO_WEB = {"tls": "has none", "ws": "has none"}
 
 LIBRARIES: Mapping[str, Entry] = {
     entry.name: entry
     for entry in (
         Entry(OURS, "nnqpy.sync", "nnqpy", "ours:Ours", Dialect.SP),
-        Entry("pyzmq", "zmq", "pyzmq", "zmq:Pyzmq", Dialect.ZMTP, {"threads": "not thread-safe"}),
-        Entry("pyomq", "pyomq", "pyomq", "zmq:Pyomq", Dialect.ZMTP),
+        Entry("pyzmq", "zmq", "pyzmq", "zmq:Pyzmq", Dialect.ZMTP, _NO_WEB | {"threads": "not thread-safe"}),
+        Entry("pyomq", "pyomq", "pyomq", "zmq:Pyomq", Dialect.ZMTP, _NO_WEB),
         Entry("pynng", "pynng", "pynng", "pynng:Pynng", Dialect.SP, {"device": "has none"}),
-        Entry("nng", "nng", "nng", "nng:Nng", Dialect.SP, {"device": "has none"}),
+        Entry("nng", "nng", "nng", "nng:Nng", Dialect.SP, {"device": "has none", "tls": "has none", "ws": "not asked"}),
         Entry(
             RAW,
             "",
@@ -84,7 +85,7 @@ LIBRARIES: Mapping[str, Entry] = {
             dict.fromkeys(
                 (
                     *("reqrep", "shares", "device", "tail", "pubsub", "topics", "requests"),
-                    *("inproc", "threads", "memory", "peers"),
+                    *("tls", "ws", "inproc", "threads", "memory", "peers"),
                 ),
                 _NO_FRAMING,
             ),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import os
 import selectors
+import socket
 import struct
 import threading
 import time
@@ -21,12 +22,12 @@ from nnqpy.bench.adapters import END, Library, Order, Pattern
 from nnqpy.bench.crowd import connect_crowd, frame
 from nnqpy.bench.desk import Desk, text
 from nnqpy.bench.flow import ask, counted_body, drain, echo, ping, pump, warm_body, warm_up
+from nnqpy.bench.keys import HOST
 from nnqpy.bench.libraries import LIBRARIES
 from nnqpy.bench.meters import ProcessorTime, percentile, raise_descriptor_limit, resident_bytes
 from nnqpy.bench.tasks import Task
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Mapping
 
     from nnqpy.bench.adapters import Drained, Endpoint
@@ -47,6 +48,8 @@ __all__ = [
 Role = Callable[[Desk, Library, Task], None]
 
 ANYWHERE = "tcp://127.0.0.1:0"
+DRESSED = ("tls+tcp", "ws")
+"""The modes of a flow that are another transport."""
 _COMPUTE = 0.012  # seconds between two bursts: longer than any delay that a release of the interpreter lock can cause
 _RUN = 32  # messages that a feeding connection writes at once
 
@@ -58,11 +61,20 @@ def warm_seconds(task: Task) -> float:
 
 def flow_receive(desk: Desk, library: Library, task: Task) -> None:
     """Receive one flow from one sender."""
-    end = library.open(Order(Pattern.PULL, bind=ANYWHERE, size=task.size))
+    end = library.open(Order(Pattern.PULL, bind=_anywhere(task), size=task.size))
     desk.say(url=end.url)
     say_drained(desk, end.drain() if end.drain else drain(end.recv))
     desk.hear()
     end.close()
+
+
+def _anywhere(task: Task) -> str:
+    if task.mode not in DRESSED:
+        return ANYWHERE
+    # nng does not tell the port that it took.
+    with socket.create_server((HOST, 0)) as chosen:
+        port: int = chosen.getsockname()[1]
+    return f"{task.mode}://{HOST}:{port}" + ("/flow" if task.mode == "ws" else "")
 
 
 def flow_send(desk: Desk, library: Library, task: Task) -> None:

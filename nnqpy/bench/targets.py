@@ -161,6 +161,10 @@ _TARGETS: Sequence[tuple[str, _Target]] = (
     ("reqrep", _quicker("request and reply p50: at most 0.5 x the best peer", "reqrep-64", "p50", 0.5)),
     ("asyncio", _faster("asyncio throughput: at least 3 x the best peer", "asyncio-throughput-64", 3)),
     ("asyncio", _quicker("asyncio round trip p50: at most 0.5 x the best peer", "asyncio-rtt-64", "p50", 0.5)),
+    ("tls", _faster("tls+tcp, 64 B: at least 10 x pynng", "tls-64", 10, "pynng")),
+    ("tls", _faster("tls+tcp, 64 KiB: at least 2 x pynng", "tls-65536", 2, "pynng")),
+    ("ws", _faster("ws, 64 B: at least 10 x pynng", "ws-64", 10, "pynng")),
+    ("ws", _faster("ws, 64 KiB: at least 2 x pynng", "ws-65536", 2, "pynng")),
     ("shares", _faster("one sender, three receivers: at least 1.2 x the best peer", "shares-64", 1.2)),
     (
         "shares",

@@ -20,7 +20,7 @@ from websockets.client import ClientProtocol
 from websockets.datastructures import Headers
 from websockets.exceptions import InvalidHandshake, PayloadTooBig
 from websockets.exceptions import ProtocolError as BadFrame
-from websockets.frames import Close, CloseCode, Frame, Opcode
+from websockets.frames import Close, CloseCode, Frame, Opcode, apply_mask  # type: ignore[attr-defined]  # in C, if it is there
 from websockets.http11 import Request, Response
 from websockets.server import ServerProtocol
 from websockets.streams import StreamReader
@@ -636,13 +636,25 @@ def _parse(intake: _Intake, *, masked: bool) -> Generator[None, None, None]:
     """Take frame after frame of what the intake has; give way when there is no whole one."""
     parse = Frame.parse
     read, parts = intake.read, intake.parts
+    head = 6 if masked else 2
+    most_small = 125 if intake.max_size is None else intake.max_size
     while True:
         data, place = intake.data, intake.place
         have = len(data) - place
         if have < 2:
             yield
             continue
-        first, length = data[place], data[place + 1] & _LENGTH
+        first, second = data[place], data[place + 1]
+        length = second & _LENGTH
+        if first == _FINAL_BINARY and length < 126 and second >> 7 == masked and not parts and length <= most_small:
+            # A short message in one frame, all here: what nearly every frame is, and nothing about it can be wrong.
+            start = place + head
+            end = start + length
+            if end <= len(data):
+                intake.out.append(apply_mask(data[start:end], data[start - 4 : start]) if masked else data[start:end])
+                intake.place = end
+                intake.controls = 0
+                continue
         if first != _FINAL_BINARY or parts:
             _check(intake, first, length)
         if length == 126:

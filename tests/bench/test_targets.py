@@ -25,6 +25,10 @@ EDGE: Figures = {
     },
     "throughput-1024": {"nnqpy": {"rate": 1500.0}, "pyomq": {"rate": 1500.0}, "pyzmq": {"rate": 900.0}},
     "throughput-65536": {"nnqpy": {"rate": 1700.0}, "pyomq": {"rate": 1000.0}, "raw": {"rate": 2000.0}},
+    "tls-64": {"nnqpy": {"rate": 1000.0}, "pynng": {"rate": 100.0}},
+    "tls-65536": {"nnqpy": {"rate": 200.0}, "pynng": {"rate": 100.0}},
+    "ws-64": {"nnqpy": {"rate": 1000.0}, "pynng": {"rate": 100.0}},
+    "ws-65536": {"nnqpy": {"rate": 200.0}, "pynng": {"rate": 100.0}},
     "rtt-64": {
         "nnqpy": {"p50": 20.0, "p99": 99.0},
         "pyomq": {"p50": 50.0, "p99": 110.0},
@@ -60,7 +64,7 @@ def test_figures_at_the_edge_meet_every_target() -> None:
     """The targets say at least and at most: the edge itself is met."""
     verdicts = judge(made_results(EDGE))
 
-    assert len(verdicts) == 23
+    assert len(verdicts) == 27
     assert [one.claim for one in verdicts if one.met is not True] == []
 
 
@@ -75,6 +79,10 @@ def test_figures_at_the_edge_meet_every_target() -> None:
         ("reqrep-64", "p50", 25.1, ["request and reply p50"]),
         ("asyncio-throughput-64", "rate", 299.0, ["asyncio throughput"]),
         ("asyncio-rtt-64", "p50", 50.1, ["asyncio round trip"]),
+        ("tls-64", "rate", 999.0, ["tls+tcp, 64 B"]),
+        ("tls-65536", "rate", 199.0, ["tls+tcp, 64 KiB"]),
+        ("ws-64", "rate", 999.0, ["ws, 64 B"]),
+        ("ws-65536", "rate", 199.0, ["ws, 64 KiB"]),
         ("shares-64", "rate", 119.0, ["one sender, three receivers: at least"]),
         ("shares-64", "uneven", 0.051, ["one sender, three receivers: shares"]),
         ("pubsub-4", "rate", 119.0, ["one Pub, four Subs"]),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NoReturn, Protocol, TypeVar
 
 import nnqpy
 from nnqpy.bench.adapters import AsyncClient, AsyncEndpoint, AsyncServer, Device, Endpoint, no_flush
+from nnqpy.bench.keys import folder
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -73,6 +74,9 @@ def _options(order: Order) -> dict[str, object]:
         options["subscribe"] = order.topics
     if order.lossless:
         options["on_full"] = "block"
+    if (order.bind or order.connect).startswith("tls"):
+        place = folder()
+        options["tls"] = nnqpy.TlsConfig(ca=place / "ca.pem", cert=place / "own.pem", key=place / "own.key")
     return options
 
 

@@ -17,6 +17,7 @@ from nnqpy.bench.adapters import (
     requester,
     serve_each,
 )
+from nnqpy.bench.keys import HOST, folder
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Sequence
@@ -57,6 +58,15 @@ class Pynng(NoDevice):
 
     def _open(self, order: Order) -> tuple[_Socket, str]:
         socket: _Socket = getattr(self._pynng, f"{order.pattern.capitalize()}0")(recv_max_size=0)
+        if (order.bind or order.connect).startswith("tls"):
+            kind, place = self._pynng.TLSConfig, folder()
+            socket.tls_config = kind(
+                kind.MODE_SERVER if order.bind else kind.MODE_CLIENT,
+                ca_files=str(place / "ca.pem"),
+                cert_key_file=str(place / "both.pem") if order.bind else None,
+                server_name=None if order.bind else HOST,
+                auth_mode=kind.AUTH_MODE_NONE if order.bind else kind.AUTH_MODE_REQUIRED,
+            )
         for topic in order.topics:
             socket.subscribe(topic)
         if order.connect:
@@ -77,6 +87,8 @@ class _Context(Protocol):
 
 
 class _Socket(_Context, Protocol):
+    tls_config: object
+
     @property
     def listeners(self) -> Sequence[_Listener]: ...
     def subscribe(self, topic: bytes) -> object: ...
