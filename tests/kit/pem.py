@@ -33,8 +33,26 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
         return made.not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=1))
 
     names = x509.SubjectAlternativeName([x509.DNSName("localhost"), x509.IPAddress(ip_address("127.0.0.1"))])
-    ca = start(issuer, authority).add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-    cert = start(subject, own).add_extension(names, critical=False)
+    # What strict verification wants, which is Python's default from 3.13 on (RFC 5280).
+    of_issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.public_key())
+    signs = dict.fromkeys(("digital_signature", "key_cert_sign", "crl_sign"), True) | dict.fromkeys(
+        (
+            "content_commitment",
+            "key_encipherment",
+            "data_encipherment",
+            "key_agreement",
+            "encipher_only",
+            "decipher_only",
+        ),
+        False,
+    )
+    ca = (
+        start(issuer, authority)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .add_extension(x509.KeyUsage(**signs), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(authority.public_key()), critical=False)
+    )
+    cert = start(subject, own).add_extension(names, critical=False).add_extension(of_issuer, critical=False)
     for name, one in (("ca", ca), ("cert", cert)):
         (folder / f"{name}.pem").write_bytes(one.sign(authority, SHA256()).public_bytes(Encoding.PEM))
     (folder / "key.pem").write_bytes(own.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
