@@ -1,5 +1,5 @@
 """Where the tasks' tests meet."""
 
-from tests.contract.conftest import spot, stream_spot
+from tests.contract.conftest import pytest_generate_tests, spot, stream_spot
 
-__all__ = ["spot", "stream_spot"]
+__all__ = ["pytest_generate_tests", "spot", "stream_spot"]
