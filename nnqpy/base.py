@@ -430,15 +430,9 @@ class BaseSocket:
     def _recv_now(self) -> Any:  # what the pattern's inbox has
         """Take a message, or raise `WouldBlock`: what `recv_nowait` is in every face."""
         turns = self._turns
-        into, inbox = turns.into, self._inbox
-        if not inbox:
+        if not self._inbox:
             turns.check_open()
-            if into.take():
-                try:
-                    turns.fill()
-                finally:
-                    into.lock.release()
-                    into.wake()
+            turns.read()
         try:
             return self._pop()
         except IndexError:

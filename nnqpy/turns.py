@@ -571,6 +571,18 @@ class Turns:
 
     # --- in ------------------------------------------------------------------------------------------------
 
+    def read(self) -> None:
+        """Read what is there, now, if nobody else is at it."""
+        into = self.into
+        if not into.take():
+            into.wake(len(self.core.inbox))
+            return
+        try:
+            self.fill()
+        finally:
+            into.lock.release()
+            into.wake(len(self.core.inbox) or 1)
+
     def fill(self) -> bool:
         """In-turn held: read every ready peer once, fairly; False when nothing was there."""
         moved = self._fill()
@@ -702,16 +714,11 @@ class Turns:
 
     def on_time(self) -> float:
         """Do what is due; return when to come again (`monotonic` seconds). Called by the janitor."""
-        core, into = self.core, self.into
+        core = self.core
         now = monotonic()
         if self.state is not State.OPEN or now < core.timer:
             return NEVER  # closed; or somebody comes later, who was called after us
-        if into.take():
-            try:
-                self.fill()  # what is waited for may have come, and nobody looked
-            finally:
-                into.lock.release()
-                into.wake()
+        self.read()  # what is waited for may have come, and nobody looked
         at = core.on_time(now)
         if core.outbox:
             self.write()

@@ -375,18 +375,6 @@ class TaskSocket(BaseSocket):
                 turns.out.lock.release()
                 turns.out.wake()
 
-    def _do_in(self) -> None:
-        turns = self._turns
-        into = turns.into
-        if into.take():
-            try:
-                turns.fill()
-            finally:
-                into.lock.release()
-                into.wake(len(turns.core.inbox) or 1)
-        else:
-            into.wake(len(turns.core.inbox))
-
     def _flush(self) -> None:
         self._flusher = None
         self._turns.keep()
@@ -606,7 +594,7 @@ class TaskIncoming(TaskSocket):
         self._greed = 0
         await self._watch(
             into,
-            self._do_in,
+            turns.read,
             lambda: bool(box or turns.ready_in) or self.closed,
             deadline,
             own,

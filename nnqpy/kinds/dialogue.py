@@ -209,13 +209,7 @@ class SurveyorKind(QuestionsKind):
     def _end_if_due(self, question: Question, deadline: float) -> bool:
         """At its deadline end a survey: what has come by now can still be taken, and no more; True if none is left."""
         if not question.over and monotonic() >= deadline:
-            into = self._turns.into
-            if into.take():
-                try:
-                    self._turns.fill()
-                finally:
-                    into.lock.release()
-                    into.wake()
+            self._turns.read()
             self._close_question(question, OVER)
         return bool(question.over) and not (question.over is OVER and question.queue)
 
