@@ -63,7 +63,7 @@ class Peer(Protocol):
     begun: bytes | None
     """The message of which some bytes were written and some not; at most one."""
     rest: bytes | memoryview
-    """What is still to be written of its frame."""
+    """What is still to be written of its frame; with none begun, of what the connection says of its own (a pong)."""
 
     stuffed: bool
     """Something is here to be read that no descriptor tells of."""
@@ -369,16 +369,16 @@ class SocketCore:
         return number
 
     def writable(self, peer: Peer) -> bool:
-        """Out-turn held: a peer has room again; its begun frame comes first, and until that went the peer is full.
+        """Out-turn held: a peer has room again; what of it is half written comes first, until that went it is full.
 
         False if that took all of the room.
         """
         if peer.gone:
             return True
         body = peer.begun
+        if not peer.push_rest():
+            return False
         if body is not None:
-            if not peer.push_rest():
-                return False
             with self.lock:
                 self._book_begun(peer, body)
         peer.full = False

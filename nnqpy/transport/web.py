@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import TYPE_CHECKING, Any, Literal
 
 from nnqpy.engine import READ_MIN, STRAY_MAX, stray
@@ -21,33 +20,42 @@ __all__ = ["WebEngine", "engines"]
 class WebEngine(FramedEngine[WebSocket]):
     """ws and wss: a binary message for each of ours."""
 
-    __slots__ = ("_late", "_unsaid", "_waiting")
+    __slots__ = ("_late", "_waiting")
 
     def __init__(self, *connection: Any, **which: Any) -> None:
         """Take over a connection; as `FramedEngine`."""
         self._waiting: list[bytes] = []
         self._late: ProtocolError | None = None
-        self._unsaid: bytes | memoryview = b""
-        """What is left of a pong that the kernel took a part of."""
         super().__init__(*connection, **which)
         self._uncut = False
 
     # --- out-turn ------------------------------------------------------------------------------------------
 
     def push(self, bodies: Sequence[bytes], size: int) -> None:
-        """Offer messages to the kernel, as `FramedEngine.push`."""
-        if self._unsaid and not self._say():
-            self.record = []
-            self._wait_for_room()
-        else:
+        """Offer messages to the kernel, as `FramedEngine.push`; behind a pong that went in part."""
+        if not self.rest or self.push_rest():
             super().push(bodies, size)
 
-    def _say(self) -> bool:
-        """Out-turn held: go on with a pong; True when all of it went."""
-        if self._unsaid:
-            with contextlib.suppress(OSError):
-                self._unsaid = self._unsaid[self._send(self._unsaid) :]
-        return not self._unsaid
+    def taken(self, bodies: Sequence[bytes]) -> tuple[int, int]:
+        """Read the record, as `FramedEngine.taken`: behind a pong that went in part nothing went."""
+        return (0, 0) if self.rest else super().taken(bodies)
+
+    def _say(self, words: Callable[[], bytes]) -> None:
+        """Say something of the connection's own between two messages, if nobody is writing; from any thread.
+
+        As `rest`, with no message begun: exact like the rest of a message, however often it is interrupted.
+        """
+        turn = self._turns.out
+        if not turn.take():
+            return
+        try:
+            self._turns.core.settle()  # an interrupted writer may have left something that went
+            if self.begun is None and not self.rest and not self.full:
+                self.rest: memoryview | bytes = words()
+                self.push_rest()
+        finally:
+            turn.lock.release()
+            turn.wake()
 
     # --- in-turn -------------------------------------------------------------------------------------------
 
@@ -85,16 +93,8 @@ class WebEngine(FramedEngine[WebSocket]):
             return error
         if framing.closed:
             return framing.end()
-        turn = self._turns.out
-        if self.begun is None and not self.full and turn.take():
-            try:
-                if self.begun is None:
-                    if not self._unsaid:
-                        self._unsaid = framing.own()
-                    self._say()
-            finally:
-                turn.lock.release()
-                turn.wake()
+        if framing.owes:
+            self._say(framing.own)
         return None
 
     def _end(self) -> None:
@@ -120,18 +120,13 @@ class WebEngine(FramedEngine[WebSocket]):
 
     def cut(self) -> None:
         """End the conversation at once, if possible with the word that says why."""
-        self._take_leave()
+        self._say(self._framing.closing)
         super().cut()
 
     def finish(self) -> None:
         """Say that nothing more comes from us; what was written still arrives."""
-        self._take_leave()
+        self._say(self._framing.closing)
         super().finish()
-
-    def _take_leave(self) -> None:
-        if self.begun is None and not self._unsaid:
-            with contextlib.suppress(OSError):
-                self._send(self._framing.closing())
 
 
 def engines(turns: Turns) -> Callable[..., WebEngine]:

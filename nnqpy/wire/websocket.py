@@ -486,6 +486,11 @@ class WebSocket:
             self._said = self._carried
             self._intake.silent = False
 
+    @property
+    def owes(self) -> bool:
+        """A pong is due."""
+        return self._intake.heard[0] != self._said
+
     def own(self) -> bytes:
         """Return what is due without a message to carry it, a pong or nothing; it then counts as said."""
         number, payload = self._intake.heard
@@ -596,10 +601,8 @@ class _Intake:
         self.small = 0  # ... how many of them are small
         self.controls = 0  # pings and pongs in a row
         self.silent = True  # not a byte went from us since the last of them
-        self.heard: tuple[int, bytes] = (
-            0,
-            b"",
-        )  # the last ping, numbered: one store, so that who answers finds both or neither
+        # The last ping, numbered: one store, so that who answers finds both or neither.
+        self.heard: tuple[int, bytes] = (0, b"")
         self.closed = False
         self.farewell = Close(CloseCode.NORMAL_CLOSURE, "").serialize()
         self.said = ""

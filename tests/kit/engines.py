@@ -14,8 +14,9 @@ from nnqpy.turns import Turns
 from nnqpy.wire.stream import TCP
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable
+    from collections.abc import Callable, Generator, Iterable
 
+    from nnqpy.engine import Stream
     from nnqpy.errors import Reason
     from nnqpy.events import Event
     from nnqpy.routing.core import SocketCore
@@ -63,7 +64,16 @@ class Socket:
 class Line:
     """One connection: our `Engine`, attached to a `Socket`, and the `far` end, which is the test's."""
 
-    def __init__(self, home: Socket, codec: Codec = TCP, *, data: bytes = b"", buffer: int | None = None) -> None:
+    def __init__(
+        self,
+        home: Socket,
+        codec: Codec = TCP,
+        *,
+        data: bytes = b"",
+        buffer: int | None = None,
+        make: Callable[..., Engine] = Engine,
+        dress: Callable[[socket.socket], Stream] | None = None,
+    ) -> None:
         """Connect.
 
         Args:
@@ -71,6 +81,8 @@ class Line:
             codec: the framing.
             data: what came right behind the greeting.
             buffer: bytes of the kernel's send buffer, about; None: as it is.
+            make: what makes the engine.
+            dress: what makes the layer on the system's socket.
         """
         near, self.far = socket.socketpair()
         near.setblocking(False)
@@ -82,7 +94,7 @@ class Line:
         self.home = home
         self.buried: list[socket.socket] = []
         self._near = near
-        self.engine = Engine(
+        self.engine = make(
             near,
             codec,
             home.turns,
@@ -92,6 +104,7 @@ class Line:
             protocol=home.core.proto.peer,
             bury=self._bury,
             data=data,
+            stream=dress and dress(near),
         )
         _open.append(self)
         assert home.turns.attach(self.engine) is None
