@@ -21,23 +21,22 @@ if TYPE_CHECKING:
 
     from nnqpy.address import WebAddress
     from nnqpy.engine import Stream
+    from nnqpy.proto import Proto
     from nnqpy.transport import Bound
 
 HEAD_READ: Final = 4096
 """Bytes of a request or a response to read at a time."""
-SUBPROTOCOL: Final = ".sp.nanomsg.org"
-"""What stands behind the pattern's name."""
+
+
+def subprotocol(listening: Proto) -> str:
+    """Return the name that a connection goes by: the listening side's, whoever asks."""
+    return f"{listening.label}.sp.nanomsg.org"
 
 
 class Web(Endpoint):
     """What the two ends of WebSocket share: the greeting is an HTTP upgrade, whose subprotocol names the pattern."""
 
     address: WebAddress
-
-    @property
-    def subprotocol(self) -> str:
-        """The listening side's name."""
-        raise NotImplementedError
 
     async def _upgrade(self, sock: socket.socket | Stream, upgrade: ServerUpgrade | ClientUpgrade) -> Upgraded:
         while True:
@@ -57,11 +56,6 @@ class Web(Endpoint):
 
 class WebListener(Web, StreamListener):
     """Accepts connections at one path; the port may have other paths, of other sockets of this process."""
-
-    @property
-    def subprotocol(self) -> str:
-        """Our own name."""
-        return f"{self._core.proto.label}{SUBPROTOCOL}"
 
     def _bind(self) -> Bound:
         with _ports:
@@ -106,7 +100,7 @@ class WebListener(Web, StreamListener):
         home = self._home_of(path)
         if home is None or home._core.refusal() is not None:
             return None  # who is refused has lost nothing: it has not sent yet
-        return home.subprotocol
+        return subprotocol(home._core.proto)
 
     def _home_of(self, path: str) -> WebListener | None:
         for one in tuple(_webs):
@@ -125,14 +119,10 @@ class WebListener(Web, StreamListener):
 class WebDialer(Web, StreamDialer):
     """Keeps one connection to one path."""
 
-    @property
-    def subprotocol(self) -> str:
-        """The peer's name."""
-        return f"{self._core.proto.peer.label}{SUBPROTOCOL}"
-
     async def _exchange(self, sock: socket.socket | Stream, direction: Literal["in", "out"]) -> tuple[Endpoint, bytes]:
         where = self.address
-        upgrade = ClientUpgrade(where.authority, where.path, self.subprotocol, self._options.ws_headers)
+        listening = subprotocol(self._core.proto.peer)
+        upgrade = ClientUpgrade(where.authority, where.path, listening, self._options.ws_headers)
         found = await self._upgrade(sock, upgrade)
         return self, found.rest
 
