@@ -19,7 +19,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Final, Literal
 
 from nnqpy import reactor
-from nnqpy.errors import ProtocolError, Reason
+from nnqpy.errors import ProtocolError, Reason, TlsError
 from nnqpy.events import (
     AcceptResumed,
     AcceptThrottled,
@@ -79,14 +79,11 @@ class Endpoint:
         remote = self._transport.remote(sock)
         stream: Stream | None = None
         layer = self._transport.layer
-        late = Reason.GREETING_TIMEOUT
         try:
             self._transport.tune(sock, self._options)
             async with asyncio.timeout_at(deadline):
                 if layer is not None:
-                    late = Reason.TLS_TIMEOUT
                     stream = await layer(sock, direction, self._options)
-                    late = Reason.GREETING_TIMEOUT
                 home, data = await self._exchange(sock if stream is None else stream, direction)
         except ProtocolError as error:
             if error.reason is Reason.LIMIT_PIPES:
@@ -95,13 +92,18 @@ class Endpoint:
                 self._failed(sock, remote, error.reason, error.detail)
             return None
         except TimeoutError:
-            what = "TLS handshake" if late is Reason.TLS_TIMEOUT else "greeting"
+            if layer is not None and stream is None:
+                reason, what = Reason.TLS_TIMEOUT, "TLS handshake"
+            else:
+                reason, what = Reason.GREETING_TIMEOUT, "greeting"
             detail = f"no whole {what} within {self._options.handshake_timeout} s (handshake_timeout)"
-            self._failed(sock, remote, late, detail)
+            self._failed(sock, remote, reason, detail)
+            return None
+        except TlsError as error:
+            self._failed(sock, remote, error.reason, error.detail)
             return None
         except OSError as error:
-            why = getattr(error, "reason", None)  # a layer knows it
-            self._failed(sock, remote, why if isinstance(why, Reason) else Reason.RESET, error.strerror or str(error))
+            self._failed(sock, remote, Reason.RESET, error.strerror or str(error))
             return None
         except asyncio.CancelledError as cancelled:
             if Reason.LIMIT_HANDSHAKES not in cancelled.args:

@@ -15,7 +15,7 @@ import socket
 from operator import methodcaller
 from typing import TYPE_CHECKING, Final, Literal, Protocol
 
-from nnqpy.errors import ProtocolError, Reason
+from nnqpy.errors import ProtocolError, Reason, TlsError
 from nnqpy.events import PeerInfo
 from nnqpy.message import Batch
 from nnqpy.poller import WRITABLE_ONCE
@@ -39,9 +39,10 @@ CRUMB: Final = 16 * 1024
 """Smaller pieces of a large body are joined as they come: a slow peer's body is no list of single bytes."""
 GATHER_FROM: Final = 8192
 """Mean body size from which a batch is written from its parts (``sendmsg``) instead of being joined first."""
-_unbooked: Final = methodcaller("unbooked")
 STRAY_MAX: Final = 64 * 1024
 """Bytes that a peer may send to a socket that only sends, before it is closed (nng reads and drops without end)."""
+
+_unbooked: Final = methodcaller("unbooked")
 
 
 class Stream(Protocol):
@@ -313,10 +314,12 @@ class Engine:
 
     def _reset(self, error: OSError) -> None:
         """Give the connection up. Whoever finds it broken, the reason is the same: it looks at both directions."""
+        if isinstance(error, TlsError):
+            self._turns.lose(self, error.reason, error.detail)
+            return
         mid_frame = self._mid_frame or self.begun is not None
         reason = Reason.RESET_MID_FRAME if mid_frame else Reason.RESET
-        why = getattr(error, "reason", None)  # a layer knows better
-        self._turns.lose(self, why if isinstance(why, Reason) else reason, error.strerror or str(error))
+        self._turns.lose(self, reason, error.strerror or str(error))
 
     # --- in-turn -------------------------------------------------------------------------------------------
 
