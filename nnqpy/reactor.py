@@ -218,7 +218,7 @@ class Janitor:
             try:
                 return sock.recv(size)
             except BlockingIOError:
-                await self.readable(sock.fileno())
+                await self._ready(sock, self.loop.add_reader, self.loop.remove_reader)
 
     async def send(self, sock: socket.socket | Stream, data: bytes) -> None:
         """Send a few bytes, all of them."""
@@ -227,31 +227,26 @@ class Janitor:
             try:
                 rest = rest[sock.send(rest) :]
             except BlockingIOError:
-                await asyncio.sleep(RETRY)  # rare: what a handshake says fits into an empty buffer
+                await self._ready(sock, self.loop.add_writer, self.loop.remove_writer)
 
     async def _drain(self, engine: Engine, sock: socket.socket) -> None:
         if engine.drained():
             return
         while not engine.drained():
-            await self._writable(sock.fileno())
+            await self._ready(sock, self.loop.add_writer, self.loop.remove_writer)
         sock.shutdown(socket.SHUT_WR)
 
-    async def _writable(self, fd: int) -> None:
+    async def _ready(
+        self, sock: socket.socket | Stream, watch: Callable[..., object], unwatch: Callable[[int], object]
+    ) -> None:
+        """Wait until a connection is readable or writable, as the loop's two methods say."""
         ready: asyncio.Future[None] = self.loop.create_future()
-        self.loop.add_writer(fd, _settle, ready)
+        fd = sock.fileno()
+        watch(fd, _settle, ready)
         try:
             await ready
         finally:
-            self.loop.remove_writer(fd)
-
-    async def readable(self, fd: int) -> None:
-        """Wait until a descriptor is readable."""
-        ready: asyncio.Future[None] = self.loop.create_future()
-        self.loop.add_reader(fd, _settle, ready)
-        try:
-            await ready
-        finally:
-            self.loop.remove_reader(fd)
+            unwatch(fd)
 
     async def _see_off(self, engine: Engine, sock: socket.socket) -> None:
         with contextlib.suppress(OSError, TimeoutError):

@@ -212,15 +212,7 @@ class TlsStream:
         """Return what an interrupted `send` would have returned, and forget it; 0 if there was none."""
         with self._wire:
             self._settle()
-        taken = self._gone
-        owed = self._weight
-        if owed:
-            taken += owed - 1
-            owed = 1
-        # A commit: stores only, no call.
-        self._gone = 0
-        self._weight = owed
-        return taken
+        return self._told()
 
     def _take(self, parts: Sequence[Bytes], limit: int) -> int:
         try:
@@ -230,6 +222,10 @@ class TlsStream:
             if not self._gone and self._weight < 2:
                 raise
             # Something was taken, and that must be told now; the connection will still be full, or broken.
+        return self._told()
+
+    def _told(self) -> int:
+        """Return how much was taken, which the caller knows from now on; the byte that is owed stays behind."""
         taken = self._gone
         owed = self._weight
         if owed:

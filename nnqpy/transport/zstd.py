@@ -53,10 +53,11 @@ def engines(turns: Turns) -> Callable[..., ZstdEngine]:
 
     Raises:
         ImportError: there is no zstd library.
+        ValueError: what is configured as a dictionary is none.
     """
     config = turns.core.options.zstd or ZstdConfig()
     trainer = _trainers.setdefault(turns, Trainer())
-    Zstd(config, trainer)  # whether there is a library is found out here, in the caller's thread
+    trainer.packer(config.level, config.dictionary)  # a dictionary that is none is found out in the caller's thread
 
     def make(*connection: Any, **which: Any) -> ZstdEngine:
         return ZstdEngine(*connection, framing=Zstd(config, trainer), **which)
