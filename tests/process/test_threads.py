@@ -231,11 +231,11 @@ def test_a_close_at_any_moment_of_a_flow_keeps_the_books(scheme: str) -> None:
             crew.join()
 
             stats = push.stats()
+            assert [type(error) for error in crew.errors] == [Closed] * 8
+            assert (report.abandoned, stats.queued, stats.accepted) == (0, 0, stats.delivered)
             until(lambda got=got, stats=stats: len(got) >= stats.accepted)  # type: ignore[misc]
             pull.close()
             taker.join()
-            assert [type(error) for error in crew.errors] == [Closed] * 8
-            assert (report.abandoned, stats.queued, stats.accepted) == (0, 0, stats.delivered)
             assert len(got) == stats.accepted
             assert len(set(got)) == len(got)
             assert set(sent) <= set(got)
