@@ -105,9 +105,9 @@ def child(program: str, *args: str, flags: tuple[str, ...] = ()) -> Generator[Ch
         one.done()
 
 
-def until(claim: Callable[[], object], timeout: float = PATIENCE) -> None:
-    """Wait until `claim()` is true."""
+def until(claim: Callable[[], object], timeout: float = PATIENCE, *, tell: Callable[[], object] = tuple) -> None:
+    """Wait until `claim()` is true; if it never is, `tell` says how things stand."""
     deadline = monotonic() + timeout
     while not claim():
-        assert monotonic() < deadline, f"not true within {timeout} s"
+        assert monotonic() < deadline, f"not true within {timeout} s: {tell()}"
         threading.Event().wait(0.001)

@@ -233,7 +233,10 @@ def test_a_close_at_any_moment_of_a_flow_keeps_the_books(scheme: str) -> None:
             stats = push.stats()
             assert [type(error) for error in crew.errors] == [Closed] * 8
             assert (report.abandoned, stats.queued, stats.accepted) == (0, 0, stats.delivered)
-            until(lambda got=got, stats=stats: len(got) >= stats.accepted)  # type: ignore[misc]
+            until(
+                lambda got=got, stats=stats: len(got) >= stats.accepted,  # type: ignore[misc]
+                tell=lambda got=got, pull=pull, stats=stats: (len(got), stats, pull.stats(), pull.peers),  # type: ignore[misc]
+            )
             pull.close()
             taker.join()
             assert len(got) == stats.accepted
