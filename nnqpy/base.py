@@ -10,11 +10,12 @@ import weakref
 from collections import deque
 from dataclasses import dataclass
 from inspect import getattr_static
-from itertools import islice, repeat, starmap
+from itertools import islice
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn, Self, TypedDict, TypeVar
 
 from nnqpy import reactor
+from nnqpy.accel import move, taker
 from nnqpy.errors import TimedOut, UnsupportedOperation, WouldBlock
 from nnqpy.events import DrainReport, EventsLost, SocketClosed
 from nnqpy.options import MIB, Options, check_seconds
@@ -316,14 +317,14 @@ class BaseSocket:
         )
         core = self._make_core(options)
         self._core = core
-        self._turns = Turns(core, reactor.promise)
+        self._turns = Turns(core, reactor.promise, reactor.watch)
         self._ends = Ends(self._turns, on_event)
         self._outbox = core.outbox
         self._small = core.small
         # An iterator that pops: a `for` statement takes one message without a call in the bytecode, so no
         # signal handler can run between the pop and our hands (see the law of routing/core.py).
         self._inbox = core.inbox
-        self._take = iter(core.inbox.popleft, NEVER)
+        self._take = taker(core.inbox)
         reactor.sockets.add(self._turns)
         if core.stays_fresh:
             reactor.janitor().keep_fresh(self._turns)
@@ -459,7 +460,7 @@ class BaseSocket:
         bodies: list[Any] = []
         try:
             try:
-                bodies.extend(starmap(inbox.popleft, repeat((), min(most, len(inbox)))))
+                move(inbox, bodies, most)
             except IndexError:
                 pass  # another thread was faster: what we have stays
             self._turns.level()

@@ -15,6 +15,7 @@ import socket
 from operator import methodcaller
 from typing import TYPE_CHECKING, Final, Literal, Protocol
 
+from nnqpy.accel import total_size
 from nnqpy.errors import ProtocolError, Reason, TlsError
 from nnqpy.events import PeerInfo
 from nnqpy.message import Batch
@@ -477,7 +478,7 @@ class Engine:
                 self._turns.lose(self, fault.reason, fault.detail)
             return
         bodies = iter(core.deliver(self, out))
-        number, size = len(out), sum(map(len, out))
+        number, size = len(out), total_size(out)
         with core.lock:
             received, bytes_received = core.received + number, core.bytes_received + size
             mine, my_bytes = self.received + number, self.bytes_received + size

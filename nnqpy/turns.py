@@ -24,6 +24,7 @@ from enum import Enum, auto
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
+from nnqpy import accel
 from nnqpy.errors import Closed, ForkedError, Reason
 from nnqpy.events import PeerAdded
 from nnqpy.poller import MOST, READABLE, WRITABLE_ONCE, Bell, Poller
@@ -166,9 +167,20 @@ class Turn:
 class Turns:
     """The two turns of one socket, around its core."""
 
-    def __init__(self, core: SocketCore, janitor: Callable[[Turns], None]) -> None:
-        """Make the turns of `core`; `janitor` is told when there is a promise to keep."""
+    def __init__(
+        self, core: SocketCore, janitor: Callable[[Turns], None], watcher: Callable[[Turns], None] | None = None
+    ) -> None:
+        """Make the turns of `core`.
+
+        Args:
+            core: whose they are.
+            janitor: is told when there is something to look after at the next tick.
+            watcher: is told when messages wait for more of them: to look after these once nobody has written for a while;
+                None: the janitor.
+        """
         self.core = core
+        self.pulse: Callable[[], float] = accel.pulse(monotonic)
+        """Tells the time at a write, and so whoever watches that there was one."""
         self.into = Turn()
         self.out = Turn()
         self.state = State.OPEN
@@ -193,6 +205,7 @@ class Turns:
         self._missed = False
         """An edge may have been seen and not been used."""
         self._janitor = janitor
+        self._watcher = watcher or janitor
         core.on_lost = self._lost
         self._by_fd: dict[int, Peer] = {}
         self._only: Peer | None = None
@@ -386,7 +399,7 @@ class Turns:
         if self.ready_out or (self.blocked and self._by_fd):
             self.poll_out(0)
         core.pump()
-        self._wrote = monotonic()
+        self._wrote = self.pulse()
         if core.outbox:
             self._promise(core.options.send_hwm)
         elif self.promised:
@@ -459,7 +472,7 @@ class Turns:
             if core.look >= 0:
                 core.look = min(look, core.options.send_hwm)
         if fresh:
-            self._janitor(self)
+            self._watcher(self)
 
     def press_softly(self, body: bytes, *, gather: bool = False) -> bool:
         """Like `press`, for a loop that writes at the end of each of its turns (see `promise_by_loop`).
@@ -555,7 +568,7 @@ class Turns:
         if self.ready_out or (self.blocked and self._by_fd):
             self.poll_out(0)
         core.pump()
-        self._wrote = monotonic()
+        self._wrote = self.pulse()
         if core.outbox or self.blocked:
             self._promise(core.options.send_hwm if core.outbox else 0)
             if core.dealing and core.outbox:

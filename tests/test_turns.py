@@ -89,7 +89,7 @@ class World:
         self.push = Push()
         self.core, self.turns = self.push._core, self.push._turns
         self.janitor = Janitor(self.turns)
-        self.turns._janitor = self.janitor
+        self.turns._janitor = self.turns._watcher = self.janitor
         self.peers = [FakePeer(room) for room in rooms]
         marry(self.turns, *self.peers)
         self.janitor.keep()

@@ -12,6 +12,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import nnqpy
+from nnqpy import accel
 from nnqpy.cli.certs import add_to, certs
 
 if TYPE_CHECKING:
@@ -37,7 +38,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             return demo(Plan.of(arguments))
         if arguments.command == "certs":
             return certs(arguments)
-        print(f"nnqpy {nnqpy.__version__} (Python {platform.python_version()}, {platform.system()})")
+        where = f"Python {platform.python_version()}, {platform.system()}"
+        print(f"nnqpy {nnqpy.__version__} ({where}), the fast path {accel.describe()}")
         sys.stdout.flush()
     except KeyboardInterrupt:
         return INTERRUPTED

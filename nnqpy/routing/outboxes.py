@@ -11,9 +11,10 @@ missed is a store (see the law of ``core.py``).
 from __future__ import annotations
 
 from collections import deque
-from itertools import islice, repeat, starmap
+from itertools import islice
 from typing import TYPE_CHECKING, ClassVar, Final
 
+from nnqpy.accel import move, total_size
 from nnqpy.message import Batch
 from nnqpy.routing.core import SocketCore
 from nnqpy.routing.send_pump import BATCH_BYTES, BATCH_MESSAGES
@@ -100,7 +101,7 @@ class Outboxes(SocketCore):
         with self.lock:
             # How far we are, before what it is: an empty batch is nothing to hand out.
             self._shares, self._next, self._handing = None, 0, True
-            batch.extend(starmap(outbox.popleft, repeat((), min(number, len(outbox)))))
+            move(outbox, batch, number)
             if self.big:
                 for size in filter(self.small.__lt__, map(len, batch)):
                     self.weigh(size, -1)
@@ -121,11 +122,11 @@ class Outboxes(SocketCore):
                 if nobodys:
                     self.dropped[self.unclaimed] = dropped
                 self._shares, self._next = shares, 0
-        size = sum(map(len, batch))
+        size = total_size(batch)
         self._mean = size // (len(batch) or 1) + 1
         while self._next < len(shares):
             box, bodies = shares[self._next]
-            self._hand_to(box, bodies, size if bodies is batch else sum(map(len, bodies)))
+            self._hand_to(box, bodies, size if bodies is batch else total_size(bodies))
         empty = Batch()
         # A commit: stores only, no call.
         self._batch, self._shares, self._handing = empty, None, False
@@ -156,7 +157,7 @@ class Outboxes(SocketCore):
         peer = box.peer
         while box.queue and not (peer.full or peer.gone):
             bodies = list(islice(box.queue, min(BATCH_MESSAGES, BATCH_BYTES // self._mean + 1)))
-            self._offer(peer, bodies, sum(map(len, bodies)), fresh=False)
+            self._offer(peer, bodies, total_size(bodies), fresh=False)
         with self.lock:
             if not box.queue and peer.id in self._behind:
                 del self._behind[peer.id]
@@ -180,7 +181,7 @@ class Outboxes(SocketCore):
                 begun, gone = hand[whole], whole + 1
                 rest = peer.remainder(begun, part)
             if whole < len(hand):
-                size = sum(map(len, hand[:whole]))
+                size = total_size(hand[:whole])
             missed = 0
             if not fresh:
                 queue = deque(islice(box.queue, gone, None))

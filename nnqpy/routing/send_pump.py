@@ -8,9 +8,9 @@ takes nothing along. All of this needs the out-turn.
 from __future__ import annotations
 
 from collections import deque
-from itertools import repeat, starmap
 from typing import TYPE_CHECKING, Final
 
+from nnqpy.accel import move, total_size
 from nnqpy.routing.core import SocketCore
 
 if TYPE_CHECKING:
@@ -115,15 +115,15 @@ class SendPump(SocketCore):
 
     def _give(self, peer: Peer, number: int) -> None:
         """Move `number` messages from the outbox to a peer, as far as it takes them."""
-        hand, pop = self.hand, self.outbox.popleft
+        hand = self.hand
         with self.lock:
             self._to = peer
             # At most what is still there: a sender may have taken its message back in the meantime.
-            hand.extend(starmap(pop, repeat((), min(number, len(self.outbox)))))
+            move(self.outbox, hand, number)
             if self.big:
                 for size in filter(self.small.__lt__, map(len, hand)):
                     self.weigh(size, -1)
-        size = sum(map(len, hand))
+        size = total_size(hand)
         self._mean = size // number + 1
         if size > BATCH_BYTES and len(hand) > 1:
             size = self._trim()
@@ -160,7 +160,7 @@ class SendPump(SocketCore):
             self._went(peer, hand, whole)
             begun, rest = peer.begun, peer.rest
             if not whole or whole < len(hand):
-                size = sum(map(len, hand[:whole]))
+                size = total_size(hand[:whole])
                 back = hand[whole + 1 :] if part else hand[whole:]
                 if part:
                     begun = hand[whole]

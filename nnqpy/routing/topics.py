@@ -10,7 +10,9 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
+
+from nnqpy import accel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -22,11 +24,15 @@ class Topics:
     """A set of prefixes. Changed by one thread at a time; any thread may look meanwhile.
 
     Which prefixes decide is found out by the first look after a change: many changes cost no more than that one.
+
+    Args:
+        half: the compiled half of nnqpy, to find those that may fit; None: the one in Python.
     """
 
-    __slots__ = ("_all", "_changes", "_found")
+    __slots__ = ("_all", "_changes", "_found", "_half")
 
-    def __init__(self) -> None:
+    def __init__(self, half: Any = accel.compiled) -> None:
+        self._half = half
         self._all: set[bytes] = set()
         self._changes = 0
         self._found: tuple[int, Select] = (0, _nothing)
@@ -60,7 +66,7 @@ class Topics:
         changes, select = self._found
         if changes != self._changes:
             changes = self._changes  # before the prefixes: what changes meanwhile is found by the next look
-            select = _selector(self._deciding())
+            select = _selector(self._deciding(), self._half)
             self._found = changes, select
         return select(bodies)
 
@@ -86,12 +92,15 @@ FEW: Final = 8
 """Prefixes up to which it is quicker to try them all."""
 
 
-def _selector(deciding: list[bytes]) -> Select:
+def _selector(deciding: list[bytes], half: Any) -> Select:
     """Return what selects the messages that begin with one of some prefixes; these are in order, and none covers another."""
     if not deciding:
         return _nothing
     if deciding == [b""]:
         return _everything
+    if half is not None:
+        select: Select = half.Prefixes(deciding).select
+        return select
     if len(deciding) <= FEW:
         return partial(_by_trying, tuple(deciding))
     length = min(map(len, deciding))

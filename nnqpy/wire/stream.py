@@ -13,12 +13,15 @@ from __future__ import annotations
 from bisect import bisect_right
 from itertools import accumulate, chain
 from struct import Struct
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from nnqpy import accel
 from nnqpy.errors import ProtocolError, Reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from nnqpy.wire.codec import Codec
 
 __all__ = [
     "GREETING_SIZE",
@@ -27,8 +30,10 @@ __all__ = [
     "TCP",
     "StreamCodec",
     "check_greeting_prefix",
+    "codec",
     "greeting",
     "parse_greeting",
+    "refusal",
 ]
 
 GREETING_SIZE: Final = 8
@@ -269,24 +274,15 @@ class StreamCodec:
         Raises:
             ProtocolError: as `split`.
         """
-        kind = self._kind
-        if kind is not None and start < len(data) and data[start] != kind:
-            raise ProtocolError(
-                Reason.IPC_BAD_TYPE, f"a frame begins with type byte {data[start]:02x}, wanted {kind:02x}"
-            )
-        if len(data) - start < self.header_size:
-            return None
-        (length,) = self._unpack(data, start)
-        if length > MAX_LENGTH:
-            raise ProtocolError(
-                Reason.BAD_LENGTH, f"a frame announces {length:#018x} bytes: the top 4 bits must be zero"
-            )
-        if 0 <= max_size < length:
-            raise ProtocolError(
-                Reason.TOO_LARGE,
-                f"a frame announces {length} bytes, recv_max_size is {max_size}: raise that option to accept it",
-            )
-        return length
+        kind, whole = self._kind, len(data) - start >= self.header_size
+        (length,) = self._unpack(data, start) if whole else (0,)
+        if (
+            length > MAX_LENGTH
+            or 0 <= max_size < length
+            or (kind is not None and start < len(data) and data[start] != kind)
+        ):
+            raise refusal(data[start : start + self.header_size], max_size, kind)
+        return length if whole else None
 
     def _take_run(self, data: bytes, start: int, length: int, out: list[bytes], room: int) -> int:
         """Take the frames of this length from `start` on, at least one, at most `room`; where the next one begins.
@@ -310,6 +306,25 @@ class StreamCodec:
         out.extend(chain.from_iterable(self._blocks[length, _BLOCK].iter_unpack(blocks)))
         out.extend(self._blocks[length, rest].unpack_from(data, behind - rest * stride))
         return behind
+
+
+def refusal(header: bytes, max_size: int, kind: int | None) -> ProtocolError:
+    """What is wrong with a frame that cannot be accepted.
+
+    Args:
+        header: as much of it as there is, at least what is wrong.
+        max_size: the largest body to accept, in bytes; negative: any.
+        kind: the type byte that is wanted; None: there is none.
+    """
+    if kind is not None and header[0] != kind:
+        return ProtocolError(Reason.IPC_BAD_TYPE, f"a frame begins with type byte {header[0]:02x}, wanted {kind:02x}")
+    length = int.from_bytes(header[-8:], "big")
+    if length > MAX_LENGTH:
+        return ProtocolError(Reason.BAD_LENGTH, f"a frame announces {length:#018x} bytes: the top 4 bits must be zero")
+    return ProtocolError(
+        Reason.TOO_LARGE,
+        f"a frame announces {length} bytes, recv_max_size is {max_size}: raise that option to accept it",
+    )
 
 
 class _Remembered(dict[_K, _V]):
@@ -336,5 +351,13 @@ def _stranger(data: bytes) -> str | None:
     return names.pop() if len(names) == 1 else None
 
 
-TCP: Final = StreamCodec()
-IPC: Final = StreamCodec(b"\x01")
+def codec(prefix: bytes = b"", half: Any = accel.compiled) -> Codec:
+    """A `StreamCodec`, of the compiled half of nnqpy, or for None of the one in Python."""
+    if half is None:
+        return StreamCodec(prefix)
+    one: Codec = half.StreamCodec(prefix, refusal)
+    return one
+
+
+TCP: Final = codec()
+IPC: Final = codec(b"\x01")

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from nnqpy.routing.topics import FEW, Topics
+from tests.kit.halves import halves
 
 words = st.binary(max_size=4).map(lambda body: bytes(byte % 3 for byte in body))
 
 
+@halves
 @given(st.lists(st.tuples(st.booleans(), words), max_size=30), st.lists(words, max_size=30))
-def test_it_is_what_a_linear_scan_finds(changes: list[tuple[bool, bytes]], bodies: list[bytes]) -> None:
+def test_it_is_what_a_linear_scan_finds(half: Any, changes: list[tuple[bool, bytes]], bodies: list[bytes]) -> None:
     """After any additions and removals, for any messages."""
-    topics, model = Topics(), set[bytes]()
+    topics, model = Topics(half), set[bytes]()
     for add, prefix in changes:
         if add:
             topics.add(prefix)
@@ -38,6 +41,7 @@ def test_it_is_what_a_linear_scan_finds(changes: list[tuple[bool, bytes]], bodie
 MANY = range(10 * FEW)
 
 
+@halves
 @pytest.mark.parametrize(
     "prefixes",
     [
@@ -48,9 +52,9 @@ MANY = range(10 * FEW)
     ],
     ids=["of-one-length", "of-several-lengths", "few-begin-alike", "many-begin-alike"],
 )
-def test_many_prefixes_are_what_a_linear_scan_finds(prefixes: list[bytes]) -> None:
+def test_many_prefixes_are_what_a_linear_scan_finds(half: Any, prefixes: list[bytes]) -> None:
     """However long they are and however many of them begin alike, also for messages shorter than any of them."""
-    topics = Topics()
+    topics = Topics(half)
     for prefix in random.Random(1).sample(prefixes, len(prefixes)):
         topics.add(prefix)
     bodies = [body for prefix in prefixes for body in (prefix, prefix + b"x", prefix[:-1], b"x" + prefix)]
@@ -59,9 +63,10 @@ def test_many_prefixes_are_what_a_linear_scan_finds(prefixes: list[bytes]) -> No
     assert topics.select(bodies) == [body for body in bodies if body.startswith(tuple(prefixes))]
 
 
-def test_a_shorter_prefix_covers_and_uncovers() -> None:
+@halves
+def test_a_shorter_prefix_covers_and_uncovers(half: Any) -> None:
     """The longer ones count again when the shorter one is discarded."""
-    topics = Topics()
+    topics = Topics(half)
     for prefix in (b"ab", b"ac", b"a", b"b", b"a"):
         topics.add(prefix)
     assert topics.select([b"ad", b"ab", b"c"]) == [b"ad", b"ab"]
@@ -75,9 +80,10 @@ def test_a_shorter_prefix_covers_and_uncovers() -> None:
     assert topics.select([b"ad", b"ab", b"acx", b"b"]) == [b"acx", b"b"]
 
 
-def test_nothing_is_wanted_without_a_prefix_and_everything_with_the_empty_one() -> None:
+@halves
+def test_nothing_is_wanted_without_a_prefix_and_everything_with_the_empty_one(half: Any) -> None:
     """Both are nng's."""
-    topics = Topics()
+    topics = Topics(half)
     bodies = [b"", b"a"]
     assert topics.select(bodies) == []
 

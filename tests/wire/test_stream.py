@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import pytest
 from hypothesis import example, given
@@ -20,9 +20,11 @@ from nnqpy.wire.stream import (
     TCP,
     StreamCodec,
     check_greeting_prefix,
+    codec,
     greeting,
     parse_greeting,
 )
+from tests.kit.halves import HALVES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,12 +46,18 @@ STRANGERS = [
     (b"PING\r\n\0\0", "Redis"),
 ]
 
-codecs = pytest.mark.parametrize("codec", [TCP, IPC], ids=["tcp", "ipc"])
+CODECS: Final = {
+    f"{name}, {half}": codec(prefix, which)
+    for half, which in HALVES.items()
+    for name, prefix in {"tcp": b"", "ipc": b"\x01"}.items()
+}
+codecs = pytest.mark.parametrize("codec", CODECS.values(), ids=CODECS.keys())
+typed = pytest.mark.parametrize("codec", [one for name, one in CODECS.items() if name.startswith("ipc")])
 
 
 def frame(codec: Codec, length: int, body: bytes = b"") -> bytes:
     """One frame made without the code under test; `length` need not be true."""
-    return (b"\x01" if codec is IPC else b"") + length.to_bytes(8, "big") + body
+    return (b"\x01" if codec.header_size == 9 else b"") + length.to_bytes(8, "big") + body
 
 
 def frames(codec: Codec, bodies: Sequence[bytes]) -> bytes:
@@ -58,7 +66,7 @@ def frames(codec: Codec, bodies: Sequence[bytes]) -> bytes:
 
 def split_plainly(codec: Codec, data: bytes, start: int, limit: int, max_size: int) -> tuple[list[bytes], object]:
     """What `split` must do, a byte at a time: the bodies, and the position reached or the reason to refuse."""
-    kind = 1 if codec is IPC else 0
+    kind = 1 if codec.header_size == 9 else 0
     bodies: list[bytes] = []
     while len(bodies) < limit:
         if kind and start < len(data) and data[start] != 1:
@@ -199,19 +207,19 @@ def test_an_unknown_stranger_gets_no_name(data: bytes) -> None:
 # -------------------------------------------------------------------------------------------------------- writing
 
 
-def test_frames_are_the_bytes_of_the_mapping() -> None:
+@codecs
+def test_frames_are_the_bytes_of_the_mapping(codec: Codec) -> None:
     """Golden bytes: a u64 length on tcp, the byte 01 in front of it on ipc, zero-length bodies included."""
     tcp = "0000000000000002 6869 0000000000000000 0000000000000001 21"
     ipc = "010000000000000002 6869 010000000000000000 010000000000000001 21"
 
-    assert TCP.join([b"hi", b"", b"!"]) == bytes.fromhex(tcp)
-    assert IPC.join([b"hi", b"", b"!"]) == bytes.fromhex(ipc)
-    assert (TCP.header_size, IPC.header_size) == (8, 9)
+    assert codec.join([b"hi", b"", b"!"]) == bytes.fromhex(ipc if codec.header_size == 9 else tcp)
+    assert codec.header_size in {8, 9}
 
 
 @codecs
 @pytest.mark.parametrize("length", [0, 1, 255, 256, 2**32 - 1, 2**32, 2**60 - 1, 2**64 - 1])
-def test_header_of_any_length(codec: StreamCodec, length: int) -> None:
+def test_header_of_any_length(codec: Codec, length: int) -> None:
     """The header is the type byte, if any, and the length; asked twice, the same."""
     assert codec.header(length) == codec.header(length) == frame(codec, length)
 
@@ -221,7 +229,7 @@ def test_header_of_any_length(codec: StreamCodec, length: int) -> None:
 @example(bodies=[])
 @example(bodies=[b""])
 @example(bodies=[b"x" * 64] * 256)
-def test_join_and_gather_write_the_same_frames(codec: StreamCodec, bodies: list[bytes]) -> None:
+def test_join_and_gather_write_the_same_frames(codec: Codec, bodies: list[bytes]) -> None:
     """One buffer or many, lengths equal or not: the bytes on the stream are the same."""
     expected = frames(codec, bodies)
 
@@ -250,7 +258,7 @@ def test_remembered_headers_and_blocks_are_bounded(prefix: bytes) -> None:
 
 @codecs
 @given(bodies=st.lists(st.binary(max_size=12), max_size=8))
-def test_written_says_how_far_any_number_of_bytes_reaches(codec: StreamCodec, bodies: list[bytes]) -> None:
+def test_written_says_how_far_any_number_of_bytes_reaches(codec: Codec, bodies: list[bytes]) -> None:
     """Against counting frame by frame, for every number of bytes the kernel may have taken."""
     for sent in range(len(codec.join(bodies)) + 1):
         whole = max(n for n in range(len(bodies) + 1) if len(frames(codec, bodies[:n])) <= sent)
@@ -260,7 +268,7 @@ def test_written_says_how_far_any_number_of_bytes_reaches(codec: StreamCodec, bo
 
 @codecs
 @pytest.mark.parametrize("excess", [-1, 1])
-def test_written_refuses_what_cannot_have_gone(codec: StreamCodec, excess: int) -> None:
+def test_written_refuses_what_cannot_have_gone(codec: Codec, excess: int) -> None:
     """Fewer than no bytes or more than there are: the caller's books are wrong, and it must know."""
     sent = len(codec.join([b"ab", b"c"])) + 1 if excess > 0 else -1
 
@@ -279,9 +287,7 @@ def test_a_prefix_is_one_byte_at_most() -> None:
 
 @codecs
 @given(bodies=some_bodies, cuts=st.lists(st.integers(0, 10_000), max_size=8), limit=st.sampled_from([1, 3, 40, ALL]))
-def test_any_chunking_gives_the_same_messages(
-    codec: StreamCodec, bodies: list[bytes], cuts: list[int], limit: int
-) -> None:
+def test_any_chunking_gives_the_same_messages(codec: Codec, bodies: list[bytes], cuts: list[int], limit: int) -> None:
     """However the stream is cut and however few bodies are taken at a time, they come out whole and in order."""
     data = codec.join(bodies)
     edges = sorted({0, len(data), *(cut % (len(data) + 1) for cut in cuts)})
@@ -291,7 +297,7 @@ def test_any_chunking_gives_the_same_messages(
 
 
 @codecs
-def test_bytes_that_come_one_by_one(codec: StreamCodec) -> None:
+def test_bytes_that_come_one_by_one(codec: Codec) -> None:
     """The worst chunking there is: every message arrives once, and not before its last byte."""
     bodies = [b"", b"a", b"bc", b"", b"defg"]
     data = codec.join(bodies)
@@ -305,7 +311,7 @@ def test_bytes_that_come_one_by_one(codec: StreamCodec) -> None:
     [[64] * 100, [0] * 100, [1024] * 70, [1024, 2000] * 9, [*range(90)] * 2, [*([5] * 50), 6, *([5] * 50)], [300] * 5],
     ids=["uniform", "empty", "large", "large-mixed", "mixed", "broken", "few"],
 )
-def test_every_limit_takes_as_many_and_no_more(codec: StreamCodec, lengths: list[int]) -> None:
+def test_every_limit_takes_as_many_and_no_more(codec: Codec, lengths: list[int]) -> None:
     """`limit` bodies are taken wherever it falls, in a run or not, and the position fits them."""
     bodies = [bytes((n % 251,)) * length for n, length in enumerate(lengths)]
     data = b"skip" + frames(codec, bodies)
@@ -318,7 +324,7 @@ def test_every_limit_takes_as_many_and_no_more(codec: StreamCodec, lengths: list
 
 @codecs
 @pytest.mark.parametrize("length", [0, 3, 255, 256, 900])
-def test_a_run_broken_anywhere_is_exact(codec: StreamCodec, length: int) -> None:
+def test_a_run_broken_anywhere_is_exact(codec: Codec, length: int) -> None:
     """One frame of another length within equal ones, at each place: a little longer, or by a higher byte."""
     for count in (31, 34, 35, 50, 51, 80):
         run = [(b"%03d" % n * 300)[:length] for n in range(count)]
@@ -330,7 +336,7 @@ def test_a_run_broken_anywhere_is_exact(codec: StreamCodec, length: int) -> None
 
 
 @codecs
-def test_a_run_longer_than_is_compared_at_once(codec: StreamCodec) -> None:
+def test_a_run_longer_than_is_compared_at_once(codec: Codec) -> None:
     """Tens of thousands of frames in one buffer are taken like a few."""
     bodies = [b"%05d" % n for n in range(3 * stream._LONG_RUN + 7)]
 
@@ -338,7 +344,7 @@ def test_a_run_longer_than_is_compared_at_once(codec: StreamCodec) -> None:
 
 
 @codecs
-def test_a_partial_last_frame_stays(codec: StreamCodec) -> None:
+def test_a_partial_last_frame_stays(codec: Codec) -> None:
     """Every length of the buffer: whole frames are taken, the begun one is left where it is."""
     bodies = [b"0123456789"] * 60 + [b"x" * 300]
     data = frames(codec, bodies)
@@ -349,7 +355,7 @@ def test_a_partial_last_frame_stays(codec: StreamCodec) -> None:
 
 @codecs
 @given(st.data())
-def test_split_is_the_plain_reading_of_any_bytes(codec: StreamCodec, data: st.DataObject) -> None:
+def test_split_is_the_plain_reading_of_any_bytes(codec: Codec, data: st.DataObject) -> None:
     """Frames with corrupted bytes, cut off anywhere, under any limit and size: as the plain model says."""
     raw = bytearray(b"xyz" + frames(codec, data.draw(some_bodies)))
     start = data.draw(st.integers(0, 3))
@@ -363,7 +369,7 @@ def test_split_is_the_plain_reading_of_any_bytes(codec: StreamCodec, data: st.Da
 
 
 @codecs
-def test_split_is_the_plain_reading_of_damaged_runs(codec: StreamCodec) -> None:
+def test_split_is_the_plain_reading_of_damaged_runs(codec: Codec) -> None:
     """Long runs with a damaged header each time, by thousands: more than hypothesis would draw."""
     chance = random.Random(7)
     for _ in range(1500):
@@ -400,7 +406,7 @@ def test_split_is_the_plain_reading_of_damaged_runs(codec: StreamCodec) -> None:
     ],
 )
 def test_a_length_is_judged_by_its_header_alone(
-    codec: StreamCodec, length: int, max_size: int, reason: Reason | None
+    codec: Codec, length: int, max_size: int, reason: Reason | None
 ) -> None:
     """With the last byte of the header, not before and not later; the good frames in front are handed out."""
     for in_front in (0, 1, 2, 100):
@@ -422,7 +428,7 @@ def test_a_length_is_judged_by_its_header_alone(
 
 
 @codecs
-def test_a_frame_that_is_there_whole_can_be_too_large_as_well(codec: StreamCodec) -> None:
+def test_a_frame_that_is_there_whole_can_be_too_large_as_well(codec: Codec) -> None:
     """The limit holds for small and large bodies, alone, among others and within a run."""
     for length in (3, 300, 5000):
         for count in (1, 2, 3, 100):
@@ -433,22 +439,23 @@ def test_a_frame_that_is_there_whole_can_be_too_large_as_well(codec: StreamCodec
             assert len(split(codec, data, 0, ALL, length)[0]) == count + 10
 
 
+@typed
 @pytest.mark.parametrize("byte", [0, 2, 0x47, 255])
 @pytest.mark.parametrize("in_front", [0, 1, 3, 70])
-def test_a_wrong_ipc_type_is_refused_by_its_one_byte(byte: int, in_front: int) -> None:
+def test_a_wrong_ipc_type_is_refused_by_its_one_byte(codec: Codec, byte: int, in_front: int) -> None:
     """As soon as the byte is there, whatever comes behind it and however many good frames stand in front."""
     good = [b"good"] * in_front
-    start = len(frames(IPC, good))
-    data = frames(IPC, good) + bytes((byte,)) + frame(TCP, 4, b"good") + frames(IPC, [b"good"] * 60)
+    start = len(frames(codec, good))
+    data = frames(codec, good) + bytes((byte,)) + frame(TCP, 4, b"good") + frames(codec, [b"good"] * 60)
 
     for end in range(start + 1, len(data) + 1):
-        assert split(IPC, data[:end], 0, ALL, 100) == (good, Reason.IPC_BAD_TYPE)
+        assert split(codec, data[:end], 0, ALL, 100) == (good, Reason.IPC_BAD_TYPE)
     with pytest.raises(ProtocolError, match=f"type byte {byte:02x}, wanted 01"):
-        IPC.peek(data[: start + 1], start, 100)
+        codec.peek(data[: start + 1], start, 100)
 
 
 @codecs
-def test_a_bad_frame_behind_the_limit_is_left_for_the_next_call(codec: StreamCodec) -> None:
+def test_a_bad_frame_behind_the_limit_is_left_for_the_next_call(codec: Codec) -> None:
     """Messages that are good are not held back by what comes after them."""
     good = [b"ab"] * 40
     data = frames(codec, good) + frame(codec, 1 << 63)
@@ -458,17 +465,18 @@ def test_a_bad_frame_behind_the_limit_is_left_for_the_next_call(codec: StreamCod
     assert split(codec, data, 0, len(good) + 1, ANY_SIZE) == (good, Reason.BAD_LENGTH)
 
 
-def test_a_refusal_names_the_sizes_and_the_option() -> None:
+@codecs
+def test_a_refusal_names_the_sizes_and_the_option(codec: Codec) -> None:
     """Who runs into recv_max_size reads in the event what to change."""
     with pytest.raises(ProtocolError, match=r"announces 2001 bytes, recv_max_size is 2000"):
-        TCP.peek(frame(TCP, 2001), 0, 2000)
+        codec.peek(frame(codec, 2001), 0, 2000)
     with pytest.raises(ProtocolError, match="announces 0x8000000000000000 bytes"):
-        TCP.peek(frame(TCP, 1 << 63), 0, 2000)
+        codec.peek(frame(codec, 1 << 63), 0, 2000)
 
 
 def test_the_codecs_fit_the_seam() -> None:
     """An engine takes them as `Codec`: the type checkers judge the signatures, this the names."""
-    codecs_of_today: list[Codec] = [TCP, IPC]
+    codecs_of_today: list[Codec] = [TCP, IPC, *CODECS.values()]
     asked = {name for name in vars(Codec) if not name.startswith("_")}
 
     assert asked == {"gather", "header", "header_size", "join", "peek", "split", "written"}

@@ -1,0 +1,74 @@
+"""The choice between the halves of nnqpy that exist twice: in Python, which is the reference, and compiled.
+
+``NNQPY_ACCEL`` in the environment forces a side: ``0`` the one in Python, ``1`` the compiled one, and without it nnqpy is
+not imported. Without the variable it is the compiled one where it was built.
+"""
+
+from __future__ import annotations
+
+import os
+from importlib import import_module
+from itertools import repeat, starmap
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections import deque
+    from collections.abc import Callable, Iterator, Sequence
+
+__all__ = ["compiled", "describe", "move", "pulse", "taker", "ticker", "total_size"]
+
+
+def _choose(wanted: str | None) -> Any:
+    """Return the compiled half, or None where the one in Python is to run.
+
+    Raises:
+        ImportError: it is wanted, and not there.
+        ValueError: what is wanted is neither 0 nor 1.
+    """
+    if wanted not in {None, "", "0", "1"}:
+        raise ValueError(f"NNQPY_ACCEL is 0 (Python), 1 (compiled) or not set, not {wanted!r}")
+    if wanted == "0":
+        return None
+    try:
+        return import_module("nnqpy._accel")
+    except ImportError as error:
+        if wanted == "1":
+            raise ImportError(
+                "NNQPY_ACCEL=1 wants the compiled half of nnqpy, which was not built for this interpreter: install nnqpy "
+                f"from its source where there is a C compiler, or take the variable away ({error})",
+                name=error.name,
+            ) from error
+        return None
+
+
+def _total_size(bodies: Sequence[bytes]) -> int:
+    """Return the bytes of all bodies."""
+    return sum(map(len, bodies))
+
+
+def _taker(queue: deque[Any]) -> Iterator[Any]:
+    """Return an iterator that takes from the left end of a deque; `IndexError`, as often as it is empty."""
+    return iter(queue.popleft, queue)  # which it is not in itself
+
+
+def _move(queue: deque[bytes], bodies: list[bytes], number: int) -> None:
+    """Move at most `number` items from the left end of a deque to the end of a list."""
+    bodies.extend(starmap(queue.popleft, repeat((), min(number, len(queue)))))
+
+
+compiled: Final[Any] = _choose(os.environ.get("NNQPY_ACCEL"))
+"""The module of the compiled half, if it is the one that runs; else None."""
+total_size: Final[Callable[[Sequence[bytes]], int]] = compiled.total_size if compiled else _total_size
+move: Final[Callable[[deque[bytes], list[bytes], int], None]] = compiled.move if compiled else _move
+
+
+taker: Final[Callable[[deque[Any]], Iterator[Any]]] = compiled.Taker if compiled else _taker
+pulse: Final[Callable[[Callable[[], float]], Callable[[], float]]] = getattr(compiled, "Pulse", lambda clock: clock)
+"""Makes of a clock one that tells the ticker too when it was looked at."""
+ticker: Final[Callable[[int, float], Any] | None] = getattr(compiled, "Ticker", None)
+"""Makes a thread that watches pulses; None: there is none."""
+
+
+def describe() -> str:
+    """Say which half runs: ``"compiled"`` or ``"in Python"``."""
+    return "compiled" if compiled else "in Python"

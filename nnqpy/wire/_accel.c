@@ -1,0 +1,954 @@
+/* The compiled half of nnqpy: what every message passes, a second time, in C. Built as nnqpy._accel.
+
+   Everything here has a twin in Python that is the reference, has the same name and passes the same tests: `StreamCodec`
+   (stream.py), `Prefixes` (routing/topics.py), `total_size`, `move` and `Taker` (accel.py); which of them runs is said there.
+   `Ticker` and `Pulse` have none: what they do needs a thread that runs while another holds the interpreter lock.
+
+   Bytes from the network are looked at in _frames.h alone. No function here runs code of Python between the first and the
+   last thing it changes, so a signal finds it done or not begun (the law of routing/core.py); the exception is memory that
+   runs out. Nothing is kept between calls but in objects that never change, so there is nothing to lock but the lists that
+   are passed in, which a build without the interpreter lock has to hold still. */
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include "_frames.h"
+
+#if defined(__unix__) || defined(__APPLE__)
+#define NNQ_THREADS 1
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <time.h>
+#include <unistd.h>
+#ifdef __linux__
+#include <sys/prctl.h>
+#endif
+#endif
+
+#ifdef Py_BEGIN_CRITICAL_SECTION
+#define HOLD(list) Py_BEGIN_CRITICAL_SECTION(list)
+#define LET_GO() Py_END_CRITICAL_SECTION()
+#else
+#define HOLD(list) {
+#define LET_GO() }
+#endif
+
+typedef struct {
+    PyTypeObject *pulse;
+    PyObject *popleft; /* collections.deque.popleft */
+} State;
+
+static State *state_of(PyObject *module) { return (State *)PyModule_GetState(module); }
+
+static int no_keywords(PyTypeObject *type, PyObject *kwargs) {
+    if (kwargs == NULL || !PyDict_GET_SIZE(kwargs)) return 1;
+    PyErr_Format(PyExc_TypeError, "%.200s takes no keyword arguments", type->tp_name);
+    return 0;
+}
+
+/* --- lists of bytes ----------------------------------------------------------------------------------------------- */
+
+static int is_list(PyObject *one) {
+    if (PyList_Check(one)) return 1;
+    PyErr_Format(PyExc_TypeError, "wanted a list, found a %.200s", Py_TYPE(one)->tp_name);
+    return 0;
+}
+
+/* Bodies are read out of lists and tuples where they are. */
+static int are_bodies(PyObject *bodies) {
+    if (PyList_Check(bodies) || PyTuple_Check(bodies)) return 1;
+    PyErr_Format(PyExc_TypeError, "bodies are in a list or a tuple, not in a %.200s", Py_TYPE(bodies)->tp_name);
+    return 0;
+}
+
+#define NUMBER(bodies) PySequence_Fast_GET_SIZE(bodies)
+#define BODY(bodies, i) PySequence_Fast_GET_ITEM(bodies, i)
+
+/* The sum of the lengths, or -1 with an error. They are held. */
+static Py_ssize_t sum_of(PyObject *bodies) {
+    Py_ssize_t total = 0, number = NUMBER(bodies);
+    for (Py_ssize_t i = 0; i < number; i++) {
+        PyObject *body = BODY(bodies, i);
+        if (!PyBytes_Check(body)) {
+            PyErr_Format(PyExc_TypeError, "a body is bytes, not %.200s", Py_TYPE(body)->tp_name);
+            return -1;
+        }
+        if (PyBytes_GET_SIZE(body) > PY_SSIZE_T_MAX - total) {
+            PyErr_SetString(PyExc_OverflowError, "the bodies have more bytes than a size can say");
+            return -1;
+        }
+        total += PyBytes_GET_SIZE(body);
+    }
+    return total;
+}
+
+PyDoc_STRVAR(total_size_doc, "total_size(bodies, /)\n--\n\nReturn the bytes of all bodies.");
+
+static PyObject *total_size(PyObject *module, PyObject *bodies) {
+    Py_ssize_t sum;
+    if (!are_bodies(bodies)) return NULL;
+    HOLD(bodies);
+    sum = sum_of(bodies);
+    LET_GO();
+    return sum < 0 ? NULL : PyLong_FromSsize_t(sum);
+}
+
+PyDoc_STRVAR(move_doc, "move(queue, bodies, number, /)\n--\n\n"
+                       "Move at most `number` items from the left end of a deque to the end of a list.");
+
+static PyObject *move(PyObject *module, PyObject *const *args, Py_ssize_t nargs) {
+    if (nargs != 3 || !is_list(args[1])) {
+        if (nargs != 3) PyErr_SetString(PyExc_TypeError, "move takes a deque, a list and a number");
+        return NULL;
+    }
+    PyObject *queue = args[0], *popleft = state_of(module)->popleft;
+    Py_ssize_t number = PyLong_AsSsize_t(args[2]), there = PyObject_Size(queue);
+    if ((number == -1 && PyErr_Occurred()) || there < 0) return NULL;
+    for (number = number < there ? number : there; number > 0; number--) {
+        PyObject *one = PyObject_Vectorcall(popleft, &queue, 1, NULL);
+        if (one == NULL) return NULL;
+        int failed = PyList_Append(args[1], one);
+        Py_DECREF(one);
+        if (failed) return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+/* --- Taker -------------------------------------------------------------------------------------------------------- */
+
+typedef struct {
+    PyObject_HEAD
+    PyObject *queue, *popleft;
+} Taker;
+
+static PyObject *taker_next(Taker *self) { return PyObject_Vectorcall(self->popleft, &self->queue, 1, NULL); }
+
+static PyObject *taker_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
+    PyObject *queue;
+    if (!no_keywords(type, kwargs) || !PyArg_ParseTuple(args, "O:Taker", &queue)) return NULL;
+    Taker *self = (Taker *)type->tp_alloc(type, 0);
+    if (self == NULL) return NULL;
+    self->queue = Py_NewRef(queue);
+    self->popleft = Py_NewRef(((State *)PyType_GetModuleState(type))->popleft);
+    return (PyObject *)self;
+}
+
+static int taker_traverse(Taker *self, visitproc visit, void *arg) {
+    Py_VISIT(Py_TYPE(self));
+    Py_VISIT(self->queue);
+    Py_VISIT(self->popleft);
+    return 0;
+}
+
+static int taker_clear(Taker *self) {
+    Py_CLEAR(self->queue);
+    return 0;
+}
+
+static void taker_dealloc(Taker *self) {
+    PyTypeObject *type = Py_TYPE(self);
+    PyObject_GC_UnTrack(self);
+    Py_CLEAR(self->queue);
+    Py_CLEAR(self->popleft);
+    type->tp_free(self);
+    Py_DECREF(type);
+}
+
+PyDoc_STRVAR(taker_doc, "Taker(queue, /)\n--\n\n"
+                        "An iterator that takes from the left end of a deque; IndexError, as often as it is empty.");
+
+static PyType_Slot taker_slots[] = {
+    {Py_tp_doc, (void *)taker_doc},
+    {Py_tp_new, taker_new},
+    {Py_tp_iter, PyObject_SelfIter},
+    {Py_tp_iternext, taker_next},
+    {Py_tp_traverse, taker_traverse},
+    {Py_tp_clear, taker_clear},
+    {Py_tp_dealloc, taker_dealloc},
+    {0, NULL},
+};
+
+static PyType_Spec taker_spec = {
+    .name = "nnqpy._accel.Taker",
+    .basicsize = sizeof(Taker),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = taker_slots,
+};
+
+/* --- StreamCodec -------------------------------------------------------------------------------------------------- */
+
+typedef struct {
+    PyObject_HEAD
+    int kind; /* the type byte, or NNQ_UNTYPED */
+    Py_ssize_t header_size;
+    PyObject *refusal; /* what makes the error for a header: see stream.py */
+} Codec;
+
+static PyObject *codec_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
+    PyObject *prefix, *refusal;
+    if (!no_keywords(type, kwargs) || !PyArg_ParseTuple(args, "SO:StreamCodec", &prefix, &refusal)) return NULL;
+    if (PyBytes_GET_SIZE(prefix) > 1)
+        return PyErr_Format(PyExc_ValueError, "a frame's prefix is one byte or none, not %R", prefix);
+    Codec *self = (Codec *)type->tp_alloc(type, 0);
+    if (self == NULL) return NULL;
+    self->kind = PyBytes_GET_SIZE(prefix) ? (uint8_t)PyBytes_AS_STRING(prefix)[0] : NNQ_UNTYPED;
+    self->header_size = (Py_ssize_t)nnq_header_size(self->kind);
+    self->refusal = Py_NewRef(refusal);
+    return (PyObject *)self;
+}
+
+static int codec_traverse(Codec *self, visitproc visit, void *arg) {
+    Py_VISIT(Py_TYPE(self));
+    Py_VISIT(self->refusal);
+    return 0;
+}
+
+static int codec_clear(Codec *self) {
+    Py_CLEAR(self->refusal);
+    return 0;
+}
+
+static void codec_dealloc(Codec *self) {
+    PyTypeObject *type = Py_TYPE(self);
+    PyObject_GC_UnTrack(self);
+    codec_clear(self);
+    type->tp_free(self);
+    Py_DECREF(type);
+}
+
+static PyObject *codec_get_header_size(Codec *self, void *closure) { return PyLong_FromSsize_t(self->header_size); }
+
+PyDoc_STRVAR(header_doc, "header(length, /)\n--\n\nThe bytes that go in front of a body of `length` bytes.");
+
+static PyObject *codec_header(Codec *self, PyObject *number) {
+    uint8_t bytes[9];
+    unsigned long long length = PyLong_AsUnsignedLongLong(number);
+    if (length == (unsigned long long)-1 && PyErr_Occurred()) return NULL;
+    nnq_put_header(bytes, self->kind, length);
+    return PyBytes_FromStringAndSize((const char *)bytes, self->header_size);
+}
+
+/* The bytes of the frames of all bodies, or -1 with an error. They are held. */
+static Py_ssize_t framed(Codec *self, PyObject *bodies) {
+    Py_ssize_t number = NUMBER(bodies), size = sum_of(bodies);
+    if (size < 0) return -1;
+    if (number > (PY_SSIZE_T_MAX - size) / self->header_size) {
+        PyErr_SetString(PyExc_OverflowError, "the frames have more bytes than a size can say");
+        return -1;
+    }
+    return size + number * self->header_size;
+}
+
+PyDoc_STRVAR(join_doc, "join(bodies, /)\n--\n\nAll frames in one buffer, in order; empty for no bodies.");
+
+static PyObject *codec_join(Codec *self, PyObject *bodies) {
+    PyObject *joined = NULL;
+    if (!are_bodies(bodies)) return NULL;
+    HOLD(bodies);
+    Py_ssize_t size = framed(self, bodies);
+    if (size >= 0) joined = PyBytes_FromStringAndSize(NULL, size);
+    if (joined != NULL) {
+        uint8_t *at = (uint8_t *)PyBytes_AS_STRING(joined);
+        Py_ssize_t number = NUMBER(bodies);
+        for (Py_ssize_t i = 0; i < number; i++) {
+            PyObject *body = BODY(bodies, i);
+            size_t length = (size_t)PyBytes_GET_SIZE(body);
+            at = nnq_put_header(at, self->kind, length);
+            memcpy(at, PyBytes_AS_STRING(body), length);
+            at += length;
+        }
+    }
+    LET_GO();
+    return joined;
+}
+
+PyDoc_STRVAR(gather_doc, "gather(bodies, /)\n--\n\n"
+                         "Header, body, header, body ...: the frames for `sendmsg`, without copying a body.");
+
+static PyObject *codec_gather(Codec *self, PyObject *bodies) {
+    PyObject *parts = NULL;
+    if (!are_bodies(bodies)) return NULL;
+    HOLD(bodies);
+    Py_ssize_t number = NUMBER(bodies);
+    if (framed(self, bodies) >= 0) parts = PyList_New(2 * number);
+    for (Py_ssize_t i = 0; parts != NULL && i < number; i++) {
+        PyObject *body = BODY(bodies, i);
+        uint8_t bytes[9];
+        nnq_put_header(bytes, self->kind, (uint64_t)PyBytes_GET_SIZE(body));
+        PyObject *header = PyBytes_FromStringAndSize((const char *)bytes, self->header_size);
+        if (header == NULL) {
+            Py_CLEAR(parts);
+        } else {
+            PyList_SET_ITEM(parts, 2 * i, header);
+            PyList_SET_ITEM(parts, 2 * i + 1, Py_NewRef(body));
+        }
+    }
+    LET_GO();
+    return parts;
+}
+
+PyDoc_STRVAR(written_doc, "written(bodies, sent, /)\n--\n\nHow far `sent` bytes of the frames of `bodies` reach.");
+
+static PyObject *codec_written(Codec *self, PyObject *const *args, Py_ssize_t nargs) {
+    if (nargs != 2 || !are_bodies(args[0])) {
+        if (nargs != 2) PyErr_SetString(PyExc_TypeError, "written takes a list and a number");
+        return NULL;
+    }
+    PyObject *bodies = args[0];
+    int beyond;
+    long long sent = PyLong_AsLongLongAndOverflow(args[1], &beyond);
+    if (sent == -1 && !beyond && PyErr_Occurred()) return NULL;
+    Py_ssize_t size, whole = 0, rest = 0;
+    HOLD(bodies);
+    size = framed(self, bodies);
+    if (size >= 0 && !beyond && sent >= 0 && sent <= size) {
+        Py_ssize_t number = NUMBER(bodies);
+        for (rest = (Py_ssize_t)sent; whole < number; whole++) {
+            Py_ssize_t frame = self->header_size + PyBytes_GET_SIZE(BODY(bodies, whole));
+            if (rest < frame) break;
+            rest -= frame;
+        }
+    }
+    LET_GO();
+    if (size < 0) return NULL;
+    if (beyond || sent < 0 || sent > size)
+        return PyErr_Format(PyExc_ValueError, "%S bytes cannot have gone: the frames have %zd", args[1], size);
+    return Py_BuildValue("nn", whole, rest);
+}
+
+/* The bytes and the place that `split` and `peek` have in common, and the largest body; 0 with an error. */
+static int looked_at(PyObject *data, PyObject *start, PyObject *max_size, Py_ssize_t *place, uint64_t *roof) {
+    if (!PyBytes_Check(data)) {
+        PyErr_Format(PyExc_TypeError, "what came off a stream is bytes, not %.200s", Py_TYPE(data)->tp_name);
+        return 0;
+    }
+    *place = PyLong_AsSsize_t(start);
+    if (*place == -1 && PyErr_Occurred()) return 0;
+    if (*place < 0 || *place > PyBytes_GET_SIZE(data)) {
+        PyErr_Format(PyExc_ValueError, "no frame begins at %zd of %zd bytes", *place, PyBytes_GET_SIZE(data));
+        return 0;
+    }
+    int beyond;
+    long long most = PyLong_AsLongLongAndOverflow(max_size, &beyond);
+    if (most == -1 && !beyond && PyErr_Occurred()) return 0;
+    *roof = beyond || most < 0 ? NNQ_LENGTH_MAX : (uint64_t)most;
+    return 1;
+}
+
+/* Raise what says why a header cannot be accepted. */
+static void refuse(Codec *self, PyObject *data, Py_ssize_t start, PyObject *max_size) {
+    Py_ssize_t end = PyBytes_GET_SIZE(data);
+    if (end - start > self->header_size) end = start + self->header_size;
+    PyObject *header = PyBytes_FromStringAndSize(PyBytes_AS_STRING(data) + start, end - start);
+    if (header == NULL) return;
+    PyObject *kind = self->kind == NNQ_UNTYPED ? Py_NewRef(Py_None) : PyLong_FromLong(self->kind);
+    if (kind == NULL) {
+        Py_DECREF(header);
+        return;
+    }
+    PyObject *args[] = {header, max_size, kind};
+    PyObject *error = PyObject_Vectorcall(self->refusal, args, 3, NULL);
+    Py_DECREF(header);
+    Py_DECREF(kind);
+    if (error == NULL) return;
+    if (PyExceptionInstance_Check(error))
+        PyErr_SetObject((PyObject *)Py_TYPE(error), error);
+    else
+        PyErr_Format(PyExc_TypeError, "a refusal is an exception, not %R", error);
+    Py_DECREF(error);
+}
+
+PyDoc_STRVAR(split_doc, "split(data, start, out, limit, max_size, /)\n--\n\n"
+                        "Append every whole body of `data[start:]` to `out`, at most `limit`; where the next frame begins.");
+
+static PyObject *codec_split(Codec *self, PyObject *const *args, Py_ssize_t nargs) {
+    if (nargs != 5) return PyErr_Format(PyExc_TypeError, "split takes 5 arguments, not %zd", nargs);
+    PyObject *data = args[0], *out = args[2], *max_size = args[4];
+    Py_ssize_t place, limit = PyLong_AsSsize_t(args[3]);
+    uint64_t roof, length = 0;
+    if ((limit == -1 && PyErr_Occurred()) || !is_list(out) || !looked_at(data, args[1], max_size, &place, &roof))
+        return NULL;
+    const uint8_t *bytes = (const uint8_t *)PyBytes_AS_STRING(data);
+    size_t size = (size_t)PyBytes_GET_SIZE(data);
+    for (; limit > 0; limit--) {
+        enum nnq_verdict verdict = nnq_look(bytes, size, (size_t)place, self->kind, roof, &length);
+        if (verdict == NNQ_REFUSED) {
+            refuse(self, data, place, max_size);
+            return NULL;
+        }
+        if (verdict != NNQ_WHOLE) break;
+        place += self->header_size;
+        PyObject *body = PyBytes_FromStringAndSize((const char *)bytes + place, (Py_ssize_t)length);
+        if (body == NULL) return NULL;
+        int failed = PyList_Append(out, body);
+        Py_DECREF(body);
+        if (failed) return NULL;
+        place += (Py_ssize_t)length;
+    }
+    return PyLong_FromSsize_t(place);
+}
+
+PyDoc_STRVAR(peek_doc, "peek(data, start, max_size, /)\n--\n\n"
+                       "Length of the body whose frame begins at `start`; None while its header is not complete.");
+
+static PyObject *codec_peek(Codec *self, PyObject *const *args, Py_ssize_t nargs) {
+    if (nargs != 3) return PyErr_Format(PyExc_TypeError, "peek takes 3 arguments, not %zd", nargs);
+    Py_ssize_t place;
+    uint64_t roof, length = 0;
+    if (!looked_at(args[0], args[1], args[2], &place, &roof)) return NULL;
+    switch (nnq_look((const uint8_t *)PyBytes_AS_STRING(args[0]), (size_t)PyBytes_GET_SIZE(args[0]), (size_t)place,
+                     self->kind, roof, &length)) {
+    case NNQ_REFUSED:
+        refuse(self, args[0], place, args[2]);
+        return NULL;
+    case NNQ_BEGUN:
+        Py_RETURN_NONE;
+    default:
+        return PyLong_FromUnsignedLongLong(length);
+    }
+}
+
+static PyMethodDef codec_methods[] = {
+    {"header", (PyCFunction)codec_header, METH_O, header_doc},
+    {"join", (PyCFunction)codec_join, METH_O, join_doc},
+    {"gather", (PyCFunction)codec_gather, METH_O, gather_doc},
+    {"written", (PyCFunction)(void (*)(void))codec_written, METH_FASTCALL, written_doc},
+    {"split", (PyCFunction)(void (*)(void))codec_split, METH_FASTCALL, split_doc},
+    {"peek", (PyCFunction)(void (*)(void))codec_peek, METH_FASTCALL, peek_doc},
+    {NULL},
+};
+
+static PyGetSetDef codec_values[] = {
+    {"header_size", (getter)codec_get_header_size, NULL, "Bytes in front of each body."},
+    {NULL},
+};
+
+PyDoc_STRVAR(codec_doc, "StreamCodec(prefix, refusal, /)\n--\n\n"
+                        "Frames of a u64 length and a body, each behind an optional type byte.");
+
+static PyType_Slot codec_slots[] = {
+    {Py_tp_doc, (void *)codec_doc},
+    {Py_tp_new, codec_new},
+    {Py_tp_traverse, codec_traverse},
+    {Py_tp_clear, codec_clear},
+    {Py_tp_dealloc, codec_dealloc},
+    {Py_tp_methods, codec_methods},
+    {Py_tp_getset, codec_values},
+    {0, NULL},
+};
+
+static PyType_Spec codec_spec = {
+    .name = "nnqpy._accel.StreamCodec",
+    .basicsize = sizeof(Codec),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = codec_slots,
+};
+
+/* --- Prefixes ----------------------------------------------------------------------------------------------------- */
+
+/* Prefixes of which none covers another, in their order. As many first bytes as the shortest has lead, by a table of
+   hashes, to those that begin like a body: one of them, mostly, or a stretch that is searched by halves. Bodies come from
+   peers, but only prefixes are in the table, so nobody can make its chains longer. */
+typedef struct {
+    PyObject_HEAD
+    PyObject *all; /* a tuple of bytes */
+    size_t head;   /* length of the shortest */
+    size_t mask;
+    struct stretch {
+        Py_ssize_t first, number; /* number 0: a free place */
+    } *table;
+} Prefixes;
+
+static size_t hash_of(const uint8_t *bytes, size_t size) {
+    uint64_t hash = UINT64_C(0xcbf29ce484222325); /* FNV-1a */
+    for (size_t i = 0; i < size; i++) hash = (hash ^ bytes[i]) * UINT64_C(0x100000001b3);
+    return (size_t)(hash ^ hash >> 32);
+}
+
+static const uint8_t *bytes_of(PyObject *one) { return (const uint8_t *)PyBytes_AS_STRING(one); }
+
+/* The place in the table of those that begin with these bytes, or the free one where they would be. */
+static struct stretch *stretch_of(Prefixes *self, const uint8_t *head) {
+    size_t place = hash_of(head, self->head);
+    for (;; place++) {
+        struct stretch *found = self->table + (place & self->mask);
+        if (!found->number || !memcmp(bytes_of(PyTuple_GET_ITEM(self->all, found->first)), head, self->head))
+            return found;
+    }
+}
+
+static PyObject *prefixes_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
+    PyObject *given;
+    size_t places = 4;
+    if (!no_keywords(type, kwargs) || !PyArg_ParseTuple(args, "O:Prefixes", &given)) return NULL;
+    Prefixes *self = (Prefixes *)type->tp_alloc(type, 0);
+    if (self == NULL) return NULL;
+    self->all = PySequence_Tuple(given);
+    if (self->all == NULL) goto failed;
+    Py_ssize_t number = PyTuple_GET_SIZE(self->all);
+    for (Py_ssize_t i = 0; i < number; i++) {
+        PyObject *one = PyTuple_GET_ITEM(self->all, i);
+        if (!PyBytes_Check(one)) {
+            PyErr_Format(PyExc_TypeError, "a prefix is bytes, not %.200s", Py_TYPE(one)->tp_name);
+            goto failed;
+        }
+        size_t length = (size_t)PyBytes_GET_SIZE(one);
+        if (!i || length < self->head) self->head = length;
+    }
+    while (places / 2 < (size_t)number) places *= 2;
+    self->mask = places - 1;
+    self->table = PyMem_Calloc(places, sizeof *self->table);
+    if (self->table == NULL) {
+        PyErr_NoMemory();
+        goto failed;
+    }
+    for (Py_ssize_t i = 0; i < number; i++) {
+        struct stretch *found = stretch_of(self, bytes_of(PyTuple_GET_ITEM(self->all, i)));
+        if (!found->number) found->first = i;
+        found->number++;
+    }
+    return (PyObject *)self;
+failed:
+    Py_DECREF(self);
+    return NULL;
+}
+
+static int prefixes_traverse(Prefixes *self, visitproc visit, void *arg) {
+    Py_VISIT(Py_TYPE(self));
+    Py_VISIT(self->all);
+    return 0;
+}
+
+static void prefixes_dealloc(Prefixes *self) {
+    PyTypeObject *type = Py_TYPE(self);
+    PyObject_GC_UnTrack(self);
+    Py_CLEAR(self->all);
+    PyMem_Free(self->table);
+    type->tp_free(self);
+    Py_DECREF(type);
+}
+
+static int begins_with(const uint8_t *body, size_t size, PyObject *prefix) {
+    size_t length = (size_t)PyBytes_GET_SIZE(prefix);
+    return length <= size && !memcmp(body, bytes_of(prefix), length);
+}
+
+static int wanted(Prefixes *self, const uint8_t *body, size_t size) {
+    if (size < self->head) return 0;
+    struct stretch *found = stretch_of(self, body);
+    Py_ssize_t low = found->first, high = found->first + found->number;
+    /* Of those that begin alike, the one that may fit stands right before the body in their order. */
+    while (high - low > 1) {
+        Py_ssize_t middle = low + (high - low) / 2;
+        PyObject *one = PyTuple_GET_ITEM(self->all, middle);
+        size_t length = (size_t)PyBytes_GET_SIZE(one);
+        int order = memcmp(bytes_of(one), body, length < size ? length : size);
+        if (order < 0 || (!order && length <= size))
+            low = middle;
+        else
+            high = middle;
+    }
+    return high > low && begins_with(body, size, PyTuple_GET_ITEM(self->all, low));
+}
+
+PyDoc_STRVAR(select_doc, "select(bodies, /)\n--\n\nReturn those that begin with one of the prefixes, in their order.");
+
+static PyObject *prefixes_select(Prefixes *self, PyObject *bodies) {
+    if (!are_bodies(bodies)) return NULL;
+    PyObject *out = PyList_New(0);
+    if (out == NULL) return NULL;
+    HOLD(bodies);
+    for (Py_ssize_t i = 0; out != NULL && i < NUMBER(bodies); i++) {
+        PyObject *body = BODY(bodies, i);
+        if (!PyBytes_Check(body)) {
+            PyErr_Format(PyExc_TypeError, "a body is bytes, not %.200s", Py_TYPE(body)->tp_name);
+            Py_CLEAR(out);
+        } else if (wanted(self, bytes_of(body), (size_t)PyBytes_GET_SIZE(body)) && PyList_Append(out, body)) {
+            Py_CLEAR(out);
+        }
+    }
+    LET_GO();
+    return out;
+}
+
+static PyMethodDef prefixes_methods[] = {
+    {"select", (PyCFunction)prefixes_select, METH_O, select_doc},
+    {NULL},
+};
+
+PyDoc_STRVAR(prefixes_doc, "Prefixes(deciding, /)\n--\n\nPrefixes, in their order, of which none covers another.");
+
+static PyType_Slot prefixes_slots[] = {
+    {Py_tp_doc, (void *)prefixes_doc},
+    {Py_tp_new, prefixes_new},
+    {Py_tp_traverse, prefixes_traverse},
+    {Py_tp_dealloc, prefixes_dealloc},
+    {Py_tp_methods, prefixes_methods},
+    {0, NULL},
+};
+
+static PyType_Spec prefixes_spec = {
+    .name = "nnqpy._accel.Prefixes",
+    .basicsize = sizeof(Prefixes),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = prefixes_slots,
+};
+
+#ifdef NNQ_THREADS
+
+/* --- Pulse and Ticker --------------------------------------------------------------------------------------------- */
+
+/* What a socket's writer does at each write, for somebody who may look without the interpreter lock. */
+typedef struct Pulse {
+    PyObject_HEAD
+    PyObject *clock;
+    atomic_ulong beats;
+    /* Under the ticker's lock: */
+    unsigned long seen;
+    enum { IDLE, ARMED, FIRED } place;
+    struct Pulse *next;
+} Pulse;
+
+static PyObject *pulse_call(Pulse *self, PyObject *args, PyObject *kwargs) {
+    atomic_fetch_add_explicit(&self->beats, 1, memory_order_relaxed);
+    return PyObject_CallNoArgs(self->clock);
+}
+
+static PyObject *pulse_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
+    PyObject *clock;
+    if (!no_keywords(type, kwargs) || !PyArg_ParseTuple(args, "O:Pulse", &clock)) return NULL;
+    Pulse *self = (Pulse *)type->tp_alloc(type, 0);
+    if (self != NULL) self->clock = Py_NewRef(clock);
+    return (PyObject *)self;
+}
+
+static int pulse_traverse(Pulse *self, visitproc visit, void *arg) {
+    Py_VISIT(Py_TYPE(self));
+    Py_VISIT(self->clock);
+    return 0;
+}
+
+static void pulse_dealloc(Pulse *self) {
+    PyTypeObject *type = Py_TYPE(self);
+    PyObject_GC_UnTrack(self);
+    Py_CLEAR(self->clock);
+    type->tp_free(self);
+    Py_DECREF(type);
+}
+
+PyDoc_STRVAR(pulse_doc, "Pulse(clock, /)\n--\n\n"
+                        "A clock that notes that it was looked at: once a write is done, by who has done it.");
+
+static PyType_Slot pulse_slots[] = {
+    {Py_tp_doc, (void *)pulse_doc},
+    {Py_tp_new, pulse_new},
+    {Py_tp_call, pulse_call},
+    {Py_tp_traverse, pulse_traverse},
+    {Py_tp_dealloc, pulse_dealloc},
+    {0, NULL},
+};
+
+static PyType_Spec pulse_spec = {
+    .name = "nnqpy._accel.Pulse",
+    .basicsize = sizeof(Pulse),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = pulse_slots,
+};
+
+/* A thread that never takes the interpreter lock. It looks at the pulses that were given to it until one has not beaten
+   for a whole period, and tells so by a descriptor. While everything flows nobody is disturbed.
+
+   The lock is held for a few stores, by this thread or by one that has the interpreter lock; nothing is allocated by
+   Python, and no reference given back, with it held. */
+typedef struct {
+    PyObject_HEAD
+    pthread_mutex_t lock;
+    pthread_cond_t roused;
+    pthread_t thread;
+    pid_t process; /* 0: the thread does not run */
+    int fd;
+    int stopping;
+    struct timespec period;
+    Pulse *armed, *fired;
+    size_t number; /* of those that have fired */
+} Ticker;
+
+static int look_at_all(Ticker *self) {
+    int any = 0;
+    for (Pulse **link = &self->armed; *link != NULL;) {
+        Pulse *one = *link;
+        unsigned long beats = atomic_load_explicit(&one->beats, memory_order_relaxed);
+        if (beats != one->seen) {
+            one->seen = beats;
+            link = &one->next;
+            continue;
+        }
+        *link = one->next;
+        one->next = self->fired;
+        one->place = FIRED;
+        self->fired = one;
+        self->number++;
+        any = 1;
+    }
+    return any;
+}
+
+static void *tick(void *arg) {
+    Ticker *self = arg;
+#ifdef __linux__
+    prctl(PR_SET_TIMERSLACK, 10000UL); /* nanoseconds; 50,000 of them would be much of a period */
+#endif
+    pthread_mutex_lock(&self->lock);
+    while (!self->stopping) {
+        if (self->armed == NULL) {
+            pthread_cond_wait(&self->roused, &self->lock);
+            continue;
+        }
+        pthread_mutex_unlock(&self->lock);
+        nanosleep(&self->period, NULL);
+        pthread_mutex_lock(&self->lock);
+        if (look_at_all(self)) {
+            uint64_t one = 1;
+            pthread_mutex_unlock(&self->lock);
+            while (write(self->fd, &one, sizeof one) < 0 && errno == EINTR) {
+            }
+            pthread_mutex_lock(&self->lock);
+        }
+    }
+    pthread_mutex_unlock(&self->lock);
+    return NULL;
+}
+
+static PyObject *ticker_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
+    int fd;
+    double period;
+    if (!no_keywords(type, kwargs) || !PyArg_ParseTuple(args, "id:Ticker", &fd, &period)) return NULL;
+    if (!(period > 0 && period < 1))
+        return PyErr_Format(PyExc_ValueError, "a period is between 0 and 1 s, not %R", PyTuple_GET_ITEM(args, 1));
+    Ticker *self = (Ticker *)type->tp_alloc(type, 0);
+    if (self == NULL) return NULL;
+    self->fd = fd;
+    self->period.tv_nsec = (long)(period * 1e9);
+    pthread_mutex_init(&self->lock, NULL);
+    pthread_cond_init(&self->roused, NULL);
+    /* Signals are for the threads that wait in system calls on somebody's behalf. */
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int failed = pthread_create(&self->thread, NULL, tick, self);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (failed) {
+        errno = failed;
+        PyErr_SetFromErrno(PyExc_OSError);
+        Py_DECREF(self);
+        return NULL;
+    }
+    self->process = getpid();
+    return (PyObject *)self;
+}
+
+/* The thread runs, and is this process's. After a fork it is not, and nobody may touch what it may have locked. */
+static int runs(Ticker *self) { return self->process && self->process == getpid(); }
+
+static void end(Ticker *self) {
+    if (!runs(self)) return;
+    self->process = 0;
+    pthread_mutex_lock(&self->lock);
+    self->stopping = 1;
+    pthread_cond_signal(&self->roused);
+    pthread_mutex_unlock(&self->lock);
+    Py_BEGIN_ALLOW_THREADS
+    pthread_join(self->thread, NULL);
+    Py_END_ALLOW_THREADS
+    Pulse *chains[] = {self->armed, self->fired};
+    self->armed = self->fired = NULL;
+    self->number = 0;
+    for (int i = 0; i < 2; i++)
+        for (Pulse *one = chains[i], *next; one != NULL; one = next) {
+            next = one->next;
+            one->next = NULL;
+            one->place = IDLE;
+            Py_DECREF(one);
+        }
+}
+
+PyDoc_STRVAR(stop_doc, "stop()\n--\n\nEnd the thread, and wait for it; it forgets what it watches.");
+
+static PyObject *ticker_stop(Ticker *self, PyObject *unused) {
+    end(self);
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(watch_doc, "watch(pulse, /)\n--\n\n"
+                        "Watch a pulse until it has missed a period; the first one begins with the next tick.");
+
+static PyObject *ticker_watch(Ticker *self, PyTypeObject *defining, PyObject *const *args, Py_ssize_t nargs,
+                              PyObject *names) {
+    PyTypeObject *type = ((State *)PyType_GetModuleState(defining))->pulse;
+    if (nargs != 1 || names != NULL || !Py_IS_TYPE(args[0], type)) {
+        PyErr_SetString(PyExc_TypeError, "watch takes a Pulse");
+        return NULL;
+    }
+    Pulse *one = (Pulse *)args[0];
+    if (runs(self)) {
+        pthread_mutex_lock(&self->lock);
+        if (one->place == IDLE) {
+            Py_INCREF(one);
+            one->place = ARMED;
+            one->seen = atomic_load_explicit(&one->beats, memory_order_relaxed) - 1;
+            one->next = self->armed;
+            if (self->armed == NULL) pthread_cond_signal(&self->roused);
+            self->armed = one;
+        }
+        pthread_mutex_unlock(&self->lock);
+    }
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(missed_doc, "missed()\n--\n\nReturn those that have missed a period; they are not watched any more.");
+
+static PyObject *ticker_missed(Ticker *self, PyObject *unused) {
+    if (!runs(self)) return PyList_New(0);
+    pthread_mutex_lock(&self->lock);
+    size_t number = self->number;
+    Pulse **found = PyMem_RawMalloc((number + 1) * sizeof *found);
+    if (found != NULL) {
+        for (size_t i = 0; i < number; i++) {
+            found[i] = self->fired;
+            self->fired = found[i]->next;
+            found[i]->next = NULL;
+            found[i]->place = IDLE;
+        }
+        self->number = 0;
+    }
+    pthread_mutex_unlock(&self->lock);
+    if (found == NULL) return PyErr_NoMemory();
+    PyObject *missed = PyList_New((Py_ssize_t)number);
+    for (size_t i = 0; i < number; i++) {
+        if (missed != NULL)
+            PyList_SET_ITEM(missed, (Py_ssize_t)i, (PyObject *)found[i]); /* our reference goes with it */
+        else
+            Py_DECREF(found[i]);
+    }
+    PyMem_RawFree(found);
+    return missed;
+}
+
+static void ticker_dealloc(Ticker *self) {
+    PyTypeObject *type = Py_TYPE(self);
+    int ours = runs(self);
+    end(self);
+    if (ours) {
+        pthread_cond_destroy(&self->roused);
+        pthread_mutex_destroy(&self->lock);
+    }
+    type->tp_free(self);
+    Py_DECREF(type);
+}
+
+static PyMethodDef ticker_methods[] = {
+    {"watch", (PyCFunction)(void (*)(void))ticker_watch, METH_METHOD | METH_FASTCALL | METH_KEYWORDS, watch_doc},
+    {"missed", (PyCFunction)ticker_missed, METH_NOARGS, missed_doc},
+    {"stop", (PyCFunction)ticker_stop, METH_NOARGS, stop_doc},
+    {NULL},
+};
+
+PyDoc_STRVAR(ticker_doc, "Ticker(fd, period, /)\n--\n\n"
+                         "A thread that watches pulses, without the interpreter lock.\n\n"
+                         "Args:\n"
+                         "    fd: an eventfd that gets a 1 when some have missed a period.\n"
+                         "    period: seconds, less than 1.");
+
+static PyType_Slot ticker_slots[] = {
+    {Py_tp_doc, (void *)ticker_doc},
+    {Py_tp_new, ticker_new},
+    {Py_tp_dealloc, ticker_dealloc},
+    {Py_tp_methods, ticker_methods},
+    {0, NULL},
+};
+
+static PyType_Spec ticker_spec = {
+    .name = "nnqpy._accel.Ticker",
+    .basicsize = sizeof(Ticker),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = ticker_slots,
+};
+
+#endif
+
+/* --- the module --------------------------------------------------------------------------------------------------- */
+
+static PyTypeObject *add(PyObject *module, PyType_Spec *spec) {
+    PyTypeObject *type = (PyTypeObject *)PyType_FromModuleAndSpec(module, spec, NULL);
+    if (type != NULL && PyModule_AddType(module, type)) Py_CLEAR(type);
+    return type;
+}
+
+static int begin(PyObject *module) {
+    State *state = state_of(module);
+    PyType_Spec *plain[] = {&taker_spec, &codec_spec, &prefixes_spec};
+    for (size_t i = 0; i < sizeof plain / sizeof *plain; i++) {
+        PyTypeObject *type = add(module, plain[i]);
+        if (type == NULL) return -1;
+        Py_DECREF(type);
+    }
+#ifdef NNQ_THREADS
+    state->pulse = add(module, &pulse_spec);
+    if (state->pulse == NULL) return -1;
+    PyTypeObject *type = add(module, &ticker_spec);
+    if (type == NULL) return -1;
+    Py_DECREF(type);
+#endif
+    PyObject *collections = PyImport_ImportModule("collections");
+    if (collections == NULL) return -1;
+    PyObject *deque = PyObject_GetAttrString(collections, "deque");
+    Py_DECREF(collections);
+    if (deque == NULL) return -1;
+    state->popleft = PyObject_GetAttrString(deque, "popleft");
+    Py_DECREF(deque);
+    return state->popleft == NULL ? -1 : 0;
+}
+
+static int module_traverse(PyObject *module, visitproc visit, void *arg) {
+    Py_VISIT(state_of(module)->pulse);
+    Py_VISIT(state_of(module)->popleft);
+    return 0;
+}
+
+static int module_clear(PyObject *module) {
+    Py_CLEAR(state_of(module)->pulse);
+    Py_CLEAR(state_of(module)->popleft);
+    return 0;
+}
+
+static PyMethodDef functions[] = {
+    {"total_size", total_size, METH_O, total_size_doc},
+    {"move", (PyCFunction)(void (*)(void))move, METH_FASTCALL, move_doc},
+    {NULL},
+};
+
+static PyModuleDef_Slot slots[] = {
+    {Py_mod_exec, begin},
+#ifdef Py_mod_multiple_interpreters
+    {Py_mod_multiple_interpreters, Py_MOD_PER_INTERPRETER_GIL_SUPPORTED},
+#endif
+#ifdef Py_mod_gil
+    {Py_mod_gil, Py_MOD_GIL_NOT_USED},
+#endif
+    {0, NULL},
+};
+
+static PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT,
+    .m_name = "nnqpy._accel",
+    .m_doc = "The compiled half of nnqpy.",
+    .m_size = sizeof(State),
+    .m_methods = functions,
+    .m_slots = slots,
+    .m_traverse = module_traverse,
+    .m_clear = module_clear,
+};
+
+PyMODINIT_FUNC PyInit__accel(void) { return PyModuleDef_Init(&definition); }

@@ -1,0 +1,392 @@
+"""The compiled half of nnqpy: it is there, it is chosen as was asked, and it does what the one in Python does."""
+
+from __future__ import annotations
+
+import gc
+import os
+import select
+import shutil
+import subprocess
+import sys
+import sysconfig
+import weakref
+from collections import deque
+from contextlib import contextmanager
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nnqpy import accel
+from nnqpy.errors import ProtocolError
+from nnqpy.wire.stream import codec
+from tests.kit.halves import HALVES, halves
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+built: Any = HALVES.get("compiled")
+PATIENCE = 20.0
+
+
+def test_it_is_built_wherever_it_can_be() -> None:
+    """Where there are a compiler and the interpreter's headers, an install from the source has the compiled half."""
+    compiler = (sysconfig.get_config_var("CC") or "cc").split()[0]
+    headers = Path(sysconfig.get_paths()["include"]) / "Python.h"
+    if shutil.which(compiler) and headers.exists():
+        assert built is not None, "install nnqpy again: `pip install -e .` builds it"
+
+
+def in_a_process(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+
+
+ASK = "import nnqpy.accel as accel; print(accel.describe())"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "runs"), [("0", "in Python"), ("1", "compiled"), ("", "compiled")], ids=["0", "1", "not set"]
+)
+def test_the_environment_chooses(wanted: str, runs: str) -> None:
+    """`NNQPY_ACCEL` forces a side, and without it the compiled one runs where it was built."""
+    if built is None:
+        pytest.skip("no compiled half, and no compiler: see the test above")
+    assert in_a_process(ASK, NNQPY_ACCEL=wanted).stdout.strip() == runs
+
+
+def test_any_other_word_is_an_error_that_names_it() -> None:
+    """Who writes `yes` would else believe that he had chosen."""
+    assert (
+        "NNQPY_ACCEL is 0 (Python), 1 (compiled) or not set, not 'yes'" in in_a_process(ASK, NNQPY_ACCEL="yes").stderr
+    )
+
+
+MISSING = "import sys; sys.modules['nnqpy._accel'] = None; " + ASK
+
+
+def test_what_is_not_there_is_done_without_or_asked_for_by_name() -> None:
+    """Without the compiled half the one in Python runs; who insists is told what to do."""
+    assert in_a_process(MISSING, NNQPY_ACCEL="").stdout.strip() == "in Python"
+    assert "NNQPY_ACCEL=1 wants the compiled half of nnqpy, which was not built" in (
+        in_a_process(MISSING, NNQPY_ACCEL="1").stderr
+    )
+
+
+# --- what exists twice -----------------------------------------------------------------------------------------------
+
+
+def outcome(action: Callable[[], object]) -> object:
+    """Return what an action gives, or its error in words."""
+    try:
+        return action()
+    except (ProtocolError, ValueError, OverflowError) as error:
+        return f"{type(error).__name__}: {error}"
+
+
+@pytest.mark.skipif(built is None, reason="no compiled half, and no compiler: see the first test")
+class TestSideBySide:
+    """The same calls on both codecs give the same bytes, places and words, whatever comes off the stream."""
+
+    @given(
+        data=st.one_of(
+            st.binary(max_size=200),
+            st.lists(st.sampled_from([b"\0" * 7, b"\1", b"\2", b"\x0f", b"\x10", b"\xff" * 4, b"ab"])).map(b"".join),
+        ),
+        prefix=st.sampled_from([b"", b"\x01", b"\0"]),
+        start=st.integers(0, 12),
+        limit=st.integers(0, 5),
+        most=st.sampled_from([-1, 0, 1, 1000, 1 << 61, 1 << 70]),
+    )
+    def test_of_any_bytes(self, data: bytes, prefix: bytes, start: int, limit: int, most: int) -> None:
+        """`split` and `peek` judge every header alike."""
+        start = min(start, len(data))
+        found: list[Any] = []
+        for half in HALVES.values():
+            one, out = codec(prefix, half), list[bytes]()
+            found.append(
+                (
+                    outcome(lambda one=one, out=out: one.split(data, start, out, limit, most)),  # type: ignore[misc]
+                    out,
+                    outcome(lambda one=one: one.peek(data, start, most)),  # type: ignore[misc]
+                )
+            )
+        assert found[0] == found[1]
+
+    @given(
+        bodies=st.lists(st.binary(max_size=20), max_size=20),
+        prefix=st.sampled_from([b"", b"\x01"]),
+        sent=st.integers(-2, 700),
+    )
+    def test_of_any_bodies(self, bodies: list[bytes], prefix: bytes, sent: int) -> None:
+        """`join`, `gather` and `written` are the same, and what is split again are the bodies."""
+        found: list[Any] = []
+        for half in HALVES.values():
+            one, out = codec(prefix, half), list[bytes]()
+            joined = one.join(bodies)
+            one.split(joined, 0, out, len(bodies) + 1, -1)
+            assert out == bodies
+            sizes = list(map(len, one.gather(bodies)))
+            found.append((joined, sizes, outcome(lambda one=one: one.written(bodies, sent))))  # type: ignore[misc]
+        assert found[0] == found[1]
+
+
+def both(name: str) -> pytest.MarkDecorator:
+    """Parametrise by the two halves' function of this name."""
+    functions = {
+        half: getattr(accel, f"_{name}") if which is None else getattr(which, name if name != "taker" else "Taker")
+        for half, which in HALVES.items()
+    }
+    return pytest.mark.parametrize(name, functions.values(), ids=functions.keys())
+
+
+@both("total_size")
+def test_the_sizes_of_bodies_are_added(total_size: Callable[[Any], int]) -> None:
+    """Of none, of empty ones, of a list or a tuple."""
+    assert [total_size([]), total_size([b""]), total_size([b"ab", b"c"]), total_size((b"abc", b""))] == [0, 0, 3, 3]
+
+
+@both("move")
+def test_messages_move_from_a_queue_to_a_list(move: Callable[[deque[int], list[int], int], None]) -> None:
+    """From the left end, in order, behind what is there; no more than there are, and none for 0."""
+    queue, bodies = deque([1, 2, 3]), [0]
+
+    move(queue, bodies, 2)
+    move(queue, bodies, 0)
+    assert (queue, bodies) == (deque([3]), [0, 1, 2])
+    move(queue, bodies, 9)
+    assert (queue, bodies) == (deque(), [0, 1, 2, 3])
+
+
+@both("taker")
+def test_a_taker_takes_and_goes_on_when_there_is_something_again(taker: Callable[[deque[Any]], Any]) -> None:
+    """An empty queue is an `IndexError`, not the end."""
+    queue = deque[Any]([b"a", None])
+    one = taker(queue)
+
+    assert iter(one) is one
+    assert (next(one), next(one)) == (b"a", None)
+    for _ in range(2):
+        with pytest.raises(IndexError):
+            next(one)
+    queue.append(b"b")
+    assert next(one) == b"b"
+
+
+# --- what is asked of C ----------------------------------------------------------------------------------------------
+
+needs_it = pytest.mark.skipif(built is None, reason="no compiled half, and no compiler: see the first test")
+WRONG: dict[str, tuple[Callable[[Any], object], type[Exception], str]] = {
+    # name: what is called with the module, the error, its text
+    "a body that is a str": (lambda c: c.total_size(["a"]), TypeError, "a body is bytes, not str"),
+    "bodies in a set": (lambda c: c.total_size({b"a"}), TypeError, "not in a set"),
+    "two arguments for move": (lambda c: c.move(deque(), []), TypeError, "a deque, a list and a number"),
+    "a tuple to move to": (lambda c: c.move(deque([1]), (), 1), TypeError, "wanted a list, found a tuple"),
+    "a number that is none": (lambda c: c.move(deque([1]), [], "1"), TypeError, "int"),
+    "no deque to move from": (lambda c: c.move([1], [], 1), TypeError, "deque"),
+    "a long prefix": (lambda c: c.StreamCodec(b"ab", None), ValueError, "one byte or none, not b'ab'"),
+    "a prefix that is a str": (lambda c: c.StreamCodec("a", None), TypeError, "bytes"),
+    "keywords": (lambda c: c.StreamCodec(b"", refusal=None), TypeError, "takes no keyword arguments"),
+    "a negative length": (lambda c: c.StreamCodec(b"", None).header(-1), OverflowError, "negative"),
+    "a length beyond 64 bits": (lambda c: c.StreamCodec(b"", None).header(1 << 64), OverflowError, "too big"),
+    "a stream that is a bytearray": (
+        lambda c: c.StreamCodec(b"", None).split(bytearray(9), 0, [], 1, -1),
+        TypeError,
+        "is bytes, not bytearray",
+    ),
+    "a start before the first byte": (
+        lambda c: c.StreamCodec(b"", None).peek(b"", -1, -1),
+        ValueError,
+        "no frame begins at -1 of 0 bytes",
+    ),
+    "a start behind the last byte": (
+        lambda c: c.StreamCodec(b"", None).split(b"ab", 3, [], 1, -1),
+        ValueError,
+        "no frame begins at 3 of 2 bytes",
+    ),
+    "a start beyond all sizes": (lambda c: c.StreamCodec(b"", None).peek(b"", 1 << 70, -1), OverflowError, "C ssize_t"),
+    "too few arguments": (lambda c: c.StreamCodec(b"", None).split(b""), TypeError, "5 arguments, not 1"),
+    "a refusal that is no error": (
+        lambda c: c.StreamCodec(b"\1", "no {} {} {}".format).peek(b"x", 0, -1),
+        TypeError,
+        'a refusal is an exception, not "no b',
+    ),
+    "a refusal that fails": (lambda c: c.StreamCodec(b"\1", None).peek(b"x", 0, -1), TypeError, "not callable"),
+    "a str among the bodies": (lambda c: c.StreamCodec(b"", None).join([b"a", "b"]), TypeError, "bytes, not str"),
+    "a str to gather": (lambda c: c.StreamCodec(b"", None).gather(["b"]), TypeError, "bytes, not str"),
+    "one that counts": (lambda c: c.StreamCodec(b"", None).written([1], 0), TypeError, "bytes, not int"),
+    "more than a size was sent": (
+        lambda c: c.StreamCodec(b"", None).written([], 1 << 80),
+        ValueError,
+        "1208925819614629174706176 bytes cannot have gone: the frames have 0",
+    ),
+    "a prefix to match that is a str": (lambda c: c.Prefixes(["a"]), TypeError, "a prefix is bytes, not str"),
+    "no prefixes": (lambda c: c.Prefixes(1), TypeError, "not iterable"),
+    "a body to match that is a str": (lambda c: c.Prefixes([b"a"]).select(["a"]), TypeError, "bytes, not str"),
+    "no clock": (lambda c: c.Pulse(), TypeError, "1 argument"),
+    "a period of nothing": (lambda c: c.Ticker(0, 0.0), ValueError, "between 0 and 1 s, not 0.0"),
+    "a period of ages": (lambda c: c.Ticker(0, 1.5), ValueError, "not 1.5"),
+}
+
+
+@needs_it
+@pytest.mark.parametrize(("call", "error", "text"), WRONG.values(), ids=WRONG.keys())
+def test_a_wrong_argument_is_an_error_and_not_a_crash(
+    call: Callable[[Any], object], error: type[Exception], text: str
+) -> None:
+    """C believes no type, no number and no size that it was given."""
+    with pytest.raises(error, match=text):
+        call(built)
+
+
+@needs_it
+def test_nothing_is_kept_for_ever() -> None:
+    """Codecs, prefixes, takers, pulses and tickers go with their last user, also out of a cycle."""
+
+    class Thing:
+        def refusal(self) -> None: ...
+
+    thing = Thing()
+    gone = weakref.ref(thing)
+    thing.__dict__["codec"] = built.StreamCodec(b"", thing.refusal)
+    thing.__dict__["taker"] = built.Taker(deque([thing]))
+    thing.__dict__["pulse"] = built.Pulse(thing.refusal)
+    del thing
+    gc.collect()
+
+    assert gone() is None
+
+
+# --- the ticker ------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def ticking(period: float = 1e-3) -> Generator[tuple[Any, int]]:
+    """Start a ticker with a descriptor to wait for."""
+    fd = os.eventfd(0, os.EFD_NONBLOCK)
+    ticker = built.Ticker(fd, period)
+    try:
+        yield ticker, fd
+    finally:
+        ticker.stop()
+        os.close(fd)
+
+
+def wait(fd: int) -> None:
+    """Wait until a ticker has told of something."""
+    assert select.select([fd], [], [], PATIENCE)[0], "the ticker told of nothing"
+    os.eventfd_read(fd)
+
+
+@needs_it
+def test_a_pulse_tells_the_time() -> None:
+    """A writer needs to know it anyway."""
+    pulse = built.Pulse(monotonic)
+    before = monotonic()
+    assert before <= pulse() <= monotonic()
+
+
+@needs_it
+def test_a_quiet_pulse_is_told_of_once() -> None:
+    """Whoever misses a period is told of, and from then on not watched, until somebody asks for it again."""
+    one, other = built.Pulse(monotonic), built.Pulse(monotonic)
+    with ticking() as (ticker, fd):
+        for _ in range(3):
+            ticker.watch(one)
+            ticker.watch(one)
+            wait(fd)
+            assert ticker.missed() == [one]
+            assert ticker.missed() == []
+        ticker.watch(one)
+        ticker.watch(other)
+        told = list[Any]()
+        while len(told) < 2:
+            wait(fd)
+            told += ticker.missed()
+        assert {*told} == {one, other}
+
+
+@needs_it
+def test_a_pulse_that_beats_is_left_in_peace() -> None:
+    """As long as somebody writes within each period nobody is disturbed."""
+    busy, quiet = built.Pulse(monotonic), built.Pulse(monotonic)
+    with ticking(0.05) as (ticker, fd):
+        ticker.watch(busy)
+        for _ in range(3):
+            ticker.watch(quiet)
+            while not select.select([fd], [], [], 0)[0]:
+                busy()
+            os.eventfd_read(fd)
+            assert ticker.missed() == [quiet]
+
+
+@needs_it
+def test_a_ticker_that_has_stopped_forgets_what_it_watched() -> None:
+    """It lets go of the pulses, and takes no new ones; a second stop does nothing."""
+    pulse = built.Pulse(monotonic)
+    before = sys.getrefcount(pulse)
+    with ticking(0.9) as (ticker, _):
+        ticker.watch(pulse)
+        assert sys.getrefcount(pulse) == before + 1
+        ticker.stop()
+        assert sys.getrefcount(pulse) == before
+        ticker.watch(pulse)
+        assert sys.getrefcount(pulse) == before
+        assert ticker.missed() == []
+        ticker.stop()
+
+
+@needs_it
+def test_a_ticker_that_nobody_has_ends_its_thread() -> None:
+    """Forgotten, it leaves no thread behind that would write to somebody else's descriptor."""
+    threads = Path("/proc/self/task")
+    fd = os.eventfd(0)
+    before = len(list(threads.iterdir()))
+    ticker = built.Ticker(fd, 0.001)
+    assert len(list(threads.iterdir())) == before + 1
+    ticker.watch(built.Pulse(monotonic))
+    del ticker
+    assert len(list(threads.iterdir())) == before
+    os.close(fd)
+
+
+FORKED = """
+import os
+from time import monotonic
+from nnqpy import _accel
+
+ticker = _accel.Ticker(os.eventfd(0), 0.001)
+ticker.watch(_accel.Pulse(monotonic))
+for _ in range(50):
+    child = os.fork()
+    if not child:
+        ticker.watch(_accel.Pulse(monotonic))
+        assert ticker.missed() == []
+        ticker.stop()
+        del ticker
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+print("well")
+"""
+
+
+@needs_it
+def test_a_forked_child_has_no_ticker_and_is_not_held_up_by_it() -> None:
+    """Its thread stayed with the parent, perhaps with its lock held: the child touches neither."""
+    ran = in_a_process(FORKED)
+    assert (ran.stdout, ran.returncode) == ("well\n", 0), ran.stderr
+
+
+@halves
+def test_one_of_them_runs(half: Any) -> None:
+    """What runs is one of the two, and says which."""
+    assert (accel.compiled is half) == (accel.describe() == ("in Python" if half is None else "compiled"))
