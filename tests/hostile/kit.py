@@ -607,11 +607,11 @@ def await_descriptors(number: int) -> None:
 
 
 def sockaddr(url: str) -> tuple[socket.AddressFamily, tuple[str, int] | str]:
-    """Return what the system's own ``bind`` and ``connect`` take for a URL."""
+    """Return what the system's own ``bind`` and ``connect`` take for a URL; a path behind the port is none of theirs."""
     scheme, _, rest = url.partition("://")
     if scheme == "ipc":
         return socket.AF_UNIX, rest
-    host, _, port = rest.rpartition(":")
+    host, _, port = rest.partition("/")[0].rpartition(":")
     return socket.AF_INET, (host, int(port))
 
 

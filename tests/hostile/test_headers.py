@@ -7,15 +7,14 @@ peer on the same socket works on.
 
 from __future__ import annotations
 
-import logging
 import shutil
 import tempfile
 import threading
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from functools import partial
 from itertools import count
 from time import monotonic, perf_counter
-from typing import TYPE_CHECKING, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 import pytest
 
@@ -49,32 +48,27 @@ from nnqpy import (
 )
 from nnqpy.engine import STRAY_MAX
 from nnqpy.errors import Reason
-from nnqpy.events import PeerAdded, PeerRemoved
-from nnqpy.wire.stream import greeting
+from tests.hostile.home import Home
 from tests.hostile.kit import (
     PATIENCE,
     Delivery,
     Memory,
-    Stranger,
-    await_descriptors,
     frame,
-    knock,
-    open_descriptors,
     settle,
     told,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-    from types import TracebackType
+    from collections.abc import Callable, Iterator
 
-    from nnqpy.events import Event, PeerInfo
     from nnqpy.sync import Socket
-    from tests.hostile.kit import Scheme
+    from tests.hostile.kit import (
+        Scheme,
+        Stranger,
+    )
 
 Answerer = Rep | Respondent | RawRep | RawRespondent
 
-S = TypeVar("S", bound="Socket")
 A = TypeVar("A", bound=Answerer)
 
 each_scheme = pytest.mark.parametrize("scheme", ["tcp", "ipc"])
@@ -90,116 +84,6 @@ ASKERS: dict[type[Answerer], Callable[..., Req | Surveyor]] = {
 LAST = b"\x80\0\0\7"
 """A request's number."""
 GOOD = LAST + b"good"
-
-
-class Home(Generic[S]):
-    """One socket of ours at home: strangers come to it, and good peers come by a door of their own.
-
-    In the end every descriptor comes back, and nothing was logged as an error.
-    """
-
-    def __init__(self, make: Callable[..., S], scheme: Scheme, **options: object) -> None:
-        """Make the socket by `make`, and bind it where strangers come."""
-        self._told = threading.Condition()
-        self._kept = ExitStack()
-        self._errors: list[str] = []
-        self._removed: list[PeerRemoved] = []
-        self._added: list[PeerInfo] = []
-        settle()
-        # The pollers of a closed socket stay as long as the test holds it, or a context of it.
-        self._descriptors = open_descriptors() + 4
-        folder = tempfile.mkdtemp(prefix="nnq-")
-        self._kept.callback(shutil.rmtree, folder)
-        self._log = _Errors(self._errors)
-        logging.getLogger().addHandler(self._log)
-        self._kept.callback(logging.getLogger().removeHandler, self._log)
-        self.scheme: Scheme = scheme
-        self.ours = make(on_event=self._hear, **options)
-        places = ["tcp://127.0.0.1:0"] * 2 if scheme == "tcp" else [f"ipc://{folder}/{name}" for name in "ab"]
-        self.url, self.door = (self.ours.bind(place).url for place in places)
-
-    def _hear(self, event: Event) -> None:
-        with self._told:
-            if isinstance(event, PeerAdded):
-                self._added.append(event.peer)
-            elif isinstance(event, PeerRemoved) and event.reason is not Reason.CLOSED_BY_US:
-                self._removed.append(event)
-            self._told.notify_all()
-
-    def stranger(self) -> Stranger:
-        """Return a stranger who has greeted as it should and is a peer now; our greeting is read."""
-        number = len(self._added)
-        stranger = Stranger(knock(self.url))
-        self._kept.callback(stranger.close)
-        stranger.say(greeting(self.ours._core.proto.peer))
-        assert stranger.await_greeting() == greeting(self.ours._core.proto)
-        stranger.hear(8)
-        with self._told:
-            assert self._told.wait_for(lambda: len(self._added) > number, PATIENCE)
-        return stranger
-
-    def guest(self, make: Callable[..., S2], **options: object) -> S2:
-        """Return a good peer, attached."""
-        number = len(self._added)
-        guest = make(connect=self.door, **options)
-        self._descriptors += 4
-        self._kept.callback(guest.close, 0)
-        with self._told:
-            assert self._told.wait_for(lambda: len(self._added) > number, PATIENCE)
-        guest.wait_for_peers(1, PATIENCE)  # it may have been told of us later than we of it
-        return guest
-
-    @property
-    def newest(self) -> PeerInfo:
-        """Who came last."""
-        return self._added[-1]
-
-    def verdict(self) -> PeerRemoved:
-        """Wait for one peer's end to be told, and return what is told of it."""
-        with self._told:
-            assert self._told.wait_for(lambda: bool(self._removed), PATIENCE), "no end is told"
-            return self._removed.pop(0)
-
-    def discarded(self, why: str) -> int:
-        """Messages received and discarded for that reason so far."""
-        return self.ours.stats().discarded.get(why, 0)
-
-    def say(self, stranger: Stranger, parts: Iterable[bytes], take: Callable[[S], Iterator[T]]) -> list[T]:
-        """Say `parts`, and have our side read each alone; return what it received."""
-        got: list[T] = []
-        for part in parts:
-            stranger.say(part)
-            got += take(self.ours)
-            while stranger.unheard():  # the janitor was at work with one who is gone, and nobody else looks meanwhile
-                settle()
-                got += take(self.ours)
-        return got
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.ours.close(linger=0)
-        self._kept.close()
-        if error is None:
-            assert self._removed == [], "ends were told that nobody asked for"
-            await_descriptors(self._descriptors)
-            assert self._errors == []
-
-
-T = TypeVar("T")
-S2 = TypeVar("S2", bound="Socket")
-
-
-class _Errors(logging.Handler):
-    def __init__(self, texts: list[str]) -> None:
-        super().__init__(logging.ERROR)
-        self._texts = texts
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self._texts.append(self.format(record))
 
 
 def questions(ours: Answerer) -> Iterator[tuple[bytes, bytes]]:
@@ -1062,6 +946,9 @@ def test_b50_two_receive_at_once(kind: type[Rep | Respondent], scheme: Scheme) -
         home.ours.send(b"answer")
         home.ours.flush(PATIENCE)
         assert guest.recv(timeout=PATIENCE) == b"answer"
+
+
+T = TypeVar("T")
 
 
 class Beside(Generic[T]):
