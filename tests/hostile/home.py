@@ -56,7 +56,9 @@ class Home(Generic[S]):
         self._kept.callback(logging.getLogger().removeHandler, self._log)
         self.scheme: AnyScheme = scheme
         self._papers = {"tls": papers()} if scheme in ("tls+tcp", "wss") else {}
-        self.ours = make(on_event=self._hear, **{**self._papers, **options})
+        # A stranger whom it dials it dials at once again.
+        often = {"reconnect_min": 0.001, "reconnect_max": 0.001}
+        self.ours = make(on_event=self._hear, **{**often, **self._papers, **options})
         places = [f"ipc://{folder}/{name}" for name in "ab"] if scheme == "ipc" else [f"{scheme}://127.0.0.1:0"] * 2
         self.url, self.door = (self.ours.bind(place).url for place in places)
         self._hall: socket.socket | None = None
@@ -94,10 +96,10 @@ class Home(Generic[S]):
         self._kept.callback(sock.close)
         return sock
 
-    def guest(self, make: Callable[..., S2], **options: object) -> S2:
-        """Return a good peer, attached."""
+    def guest(self, make: Callable[..., S2], *, to: str | None = None, **options: object) -> S2:
+        """Return a good peer, attached; it comes by the door of its own, or to another place."""
         number = len(self._added)
-        guest = make(connect=self.door, **{**self._papers, **options})
+        guest = make(connect=to or self.door, **{**self._papers, **options})
         self._descriptors += 4
         self._kept.callback(guest.close, 0)
         with self._told:
@@ -200,3 +202,10 @@ class GoodPeer:
                 settle()
                 self.exchange()
         return self.take()
+
+
+def between(ahead: bytes, parts: list[bytes], behind: bytes) -> list[bytes]:
+    """Return the parts of something, with something else said in one breath with the first and with the last of them."""
+    first, *rest = parts
+    parts = [ahead + first, *rest]
+    return [*parts[:-1], parts[-1] + behind]
