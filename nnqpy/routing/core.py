@@ -256,6 +256,11 @@ class SocketCore:
     def _part(self, loss: _Loss) -> None:
         """Take a lost peer out of the table and say so; each step may be done again."""
         peer, reason, detail, gently = loss
+        # First: once the turns know of it, they let go of the descriptor, and the last words would go nowhere.
+        if gently:
+            peer.finish()
+        else:
+            peer.cut()
         with self.lock:
             if peer not in self.lost_in:
                 self.lost_in.append(peer)
@@ -264,10 +269,6 @@ class SocketCore:
             if peer.id in self.peers:
                 self._detach(peer)
                 del self.peers[peer.id]
-        if gently:
-            peer.finish()
-        else:
-            peer.cut()
         self.emit(PeerRemoved(peer.info(), reason, detail))
         self.on_lost(peer)
 

@@ -132,6 +132,27 @@ def test_a_peer_is_parted_with_gently_or_at_once(gently: bool, call: str) -> Non
     assert (peer.calls, peer.gone, core.peers) == ([call], True, {})
 
 
+@pytest.mark.parametrize("gently", [True, False])
+def test_a_peer_is_parted_with_before_anybody_lets_go_of_it(gently: bool) -> None:
+    """Another thread may take both turns and close the descriptor as soon as it can know: nothing could be said then."""
+    core = sender()
+    known: list[bool] = []
+
+    class Leaving(FakePeer):
+        def finish(self) -> None:
+            known.append(self in core.lost_in or self in core.lost_out or self.id not in core.peers)
+
+        cut = finish
+
+    peer = Leaving()
+    marry(core, peer)
+
+    core.lose(peer, Reason.CLOSED_BY_US, "", gently=gently)
+
+    assert known == [False]
+    assert (list(core.lost_in), list(core.lost_out), core.peers) == ([peer], [peer], {})
+
+
 def test_both_turns_are_told_of_a_lost_peer() -> None:
     """Each turn lets go of the descriptor in its own time."""
     core, peer = sender(), FakePeer()
