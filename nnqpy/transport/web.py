@@ -97,6 +97,10 @@ class WebEngine(FramedEngine[WebSocket]):
             self._say(framing.own)
         return None
 
+    @property
+    def _mid_frame(self) -> bool:
+        return self._framing.midway
+
     def _end(self) -> None:
         end = self._framing.end()
         self._turns.lose(self, end.reason, end.detail)

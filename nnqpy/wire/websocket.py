@@ -528,6 +528,12 @@ class WebSocket:
         """The peer sent its close frame: this is the end of what it says, and `closing` answers it."""
         return self._intake.closed
 
+    @property
+    def midway(self) -> bool:
+        """A frame or a message has begun to come, and is not whole."""
+        intake = self._intake
+        return intake.reading or bool(intake.parts or intake.data)
+
     def receive(self, data: bytes, out: list[bytes]) -> None:
         """Append the body of every message that `data` completes to `out`; nothing behind a close frame is looked at.
 
@@ -563,9 +569,8 @@ class WebSocket:
 
     def end(self) -> ProtocolError:
         """Return what the end of the stream means here: EOF, or EOF_MID_FRAME; the text has the peer's own words."""
-        intake = self._intake
-        word = f": {intake.said}" if intake.said else ""
-        if intake.reading or intake.parts or intake.data:
+        word = f": {self._intake.said}" if self._intake.said else ""
+        if self.midway:
             return ProtocolError(Reason.EOF_MID_FRAME, f"the peer closed the connection within a message{word}")
         return ProtocolError(Reason.EOF, f"the peer closed the connection{word}")
 

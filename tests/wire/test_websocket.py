@@ -488,6 +488,7 @@ def test_an_end_within_a_message_is_told_from_one_between_two(role: Role) -> Non
         bodies, _ = heard(ws, [(message * 2)[:place]])
         assert len(bodies) == place // len(message)
         assert ws.end().reason == (Reason.EOF_MID_FRAME if place % len(message) else Reason.EOF)
+        assert ws.midway == bool(place % len(message))
 
 
 # ------------------------------------------------------------------------------------------------------- round trips
