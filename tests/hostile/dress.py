@@ -221,6 +221,25 @@ def greet(stranger: Stranger, scheme: AnyScheme, role: Role, ours: Proto) -> Non
         assert stranger.hear(8) == greeting(ours)
 
 
+def hear_frame(stranger: Stranger) -> tuple[int, bytes]:
+    """Read one WebSocket frame of our side; return its first byte and what it carries."""
+    first, second = stranger.hear(2)
+    length = second & 0x7F
+    if length > 125:
+        length = int.from_bytes(stranger.hear(2 if length == 126 else 8), "big")
+    mask = stranger.hear(4) if second >> 7 else NO_MASK
+    return first, masked(stranger.hear(length), mask)
+
+
+def last_words(stranger: Stranger) -> bytes:
+    """Read until our side says that it leaves, and return the payload of that frame; nothing comes behind it."""
+    while True:
+        first, payload = hear_frame(stranger)
+        if first == FIN | CLOSE:
+            assert stranger.sock.recv(1) == b""
+            return payload
+
+
 def head(stranger: Stranger) -> bytes:
     """Read the head of a request or a response, and nothing behind it."""
     heard = b""

@@ -118,6 +118,10 @@ class Home(Generic[S]):
             assert self._told.wait_for(lambda: bool(self._removed), PATIENCE), "no end is told"
             return self._removed.pop(0)
 
+    def ended(self) -> bool:
+        """Whether the end of a peer is told that `verdict` has not returned."""
+        return bool(self._removed)
+
     def failure(self) -> HandshakeFailed:
         """Wait for a handshake's failure to be told, and return what is told of it."""
         with self._told:
@@ -201,6 +205,8 @@ class GoodPeer:
             while stranger.unheard():
                 settle()
                 self.exchange()
+        settle()  # the janitor may have read it, with a greeting
+        self.exchange()
         return self.take()
 
 

@@ -1,21 +1,17 @@
-"""Hostile peers of tls+tcp, ws and wss: what is no handshake ends that connection alone, with its reason, in time."""
+"""Hostile peers of tls+tcp and wss: what is no handshake ends that connection alone, with its reason, in time."""
 
 from __future__ import annotations
 
-import base64
 import os
-import select
 import socket
 import ssl
 import threading
 from contextlib import contextmanager
-from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
-import nnqpy
-from nnqpy import Pair, Pull, Push, Reason, TlsConfig
+from nnqpy import Pull, Push, Reason, TlsConfig
 from nnqpy.events import HandshakeFailed, PeerAdded, PeerRemoved
 
 if TYPE_CHECKING:
@@ -179,156 +175,3 @@ def test_b61_a_cut_within_a_message_is_told(certificates: Path) -> None:
                 beneath.shutdown(socket.SHUT_WR)
             removed = log.wait(lambda event: isinstance(event, PeerRemoved))
         assert removed.reason == Reason.EOF_MID_FRAME
-
-
-# --- WebSocket -------------------------------------------------------------------------------------------------------
-
-
-def request(path: str = "/", **headers: str) -> bytes:
-    """Return an upgrade request."""
-    fields = {
-        "Host": "localhost",
-        "Upgrade": "websocket",
-        "Connection": "Upgrade",
-        "Sec-WebSocket-Version": "13",
-        "Sec-WebSocket-Key": base64.b64encode(bytes(16)).decode(),
-        "Sec-WebSocket-Protocol": "pull.sp.nanomsg.org",
-    }
-    fields.update({name.replace("_", "-"): value for name, value in headers.items()})
-    return "\r\n".join(
-        [f"GET {path} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items()), "", ""]
-    ).encode()
-
-
-def frame(opcode: int, payload: bytes) -> bytes:
-    """Return a client's frame, masked with zeros."""
-    return bytes((0x80 | opcode, 0x80 | len(payload))) + bytes(4) + payload
-
-
-@pytest.mark.parametrize(
-    ("data", "status", "reason"),
-    [
-        (request("/nowhere"), b"404", Reason.WS_HTTP),
-        (request(Sec_WebSocket_Protocol="pub.sp.nanomsg.org"), b"400", Reason.PROTO_MISMATCH),
-        (request(Sec_WebSocket_Version="8"), b"426", Reason.WS_HTTP),
-        (request(Origin="http://evil.example"), b"403", Reason.WS_HTTP),
-        (b"POST / HTTP/1.1\r\nHost: x\r\n\r\n", b"40", Reason.WS_HTTP),
-        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"505", Reason.WS_HTTP),
-        (GREETING + b"\r\n\r\n", b"400", Reason.WS_HTTP),
-    ],
-    ids=["path", "subprotocol", "version", "origin", "post", "http2", "sp"],
-)
-def test_b67_b68_b70_an_upgrade_that_is_refused(data: bytes, status: bytes, reason: Reason) -> None:
-    """With a status for the other end and a reason for ours; the connection is closed."""
-    log = Log()
-    with Pull(on_event=log.append) as pull:
-        url = pull.bind("ws://127.0.0.1:0").url
-        with knock(url) as stranger:
-            stranger.sendall(data)
-            answer = b""
-            while chunk := stranger.recv(4096):
-                answer += chunk
-            assert answer.startswith(b"HTTP/1.1 " + status)
-            assert log.failed().reason == reason
-        good_as_ever(pull, url)
-
-
-def test_b84_r21_a_slow_upgrade_has_until_the_deadline() -> None:
-    """Byte by byte: the deadline is one for the whole, and does not move."""
-    log = Log()
-    with (
-        Pull(on_event=log.append, handshake_timeout=0.4) as pull,
-        knock(pull.bind("ws://127.0.0.1:0").url) as stranger,
-    ):
-        began = monotonic()
-        with pytest.raises((ConnectionResetError, BrokenPipeError)):
-            while monotonic() - began < PATIENCE:
-                stranger.send(b"x")
-                select.select([stranger], [], [], 0.02)
-        assert log.failed().reason == Reason.GREETING_TIMEOUT
-
-
-@contextmanager
-def upgraded(pull: Any) -> Generator[socket.socket]:
-    """Connect as a client that has upgraded."""
-    with knock(pull.bind("ws://127.0.0.1:0").url) as stranger:
-        stranger.sendall(request(Sec_WebSocket_Protocol=f"{pull._core.proto.label}.sp.nanomsg.org"))
-        head = b""
-        while b"\r\n\r\n" not in head:
-            head += stranger.recv(1)
-        assert head.startswith(b"HTTP/1.1 101")
-        yield stranger
-
-
-@pytest.mark.parametrize(
-    ("data", "reason", "code"),
-    [
-        (frame(1, b"text"), Reason.WS_TEXT, 1003),
-        (bytes((0x82, 4)) + b"bare", Reason.WS_PROTOCOL, 1002),
-        (frame(3, b""), Reason.WS_PROTOCOL, 1002),
-        (b"\xc2" + frame(2, b"x")[1:], Reason.WS_PROTOCOL, 1002),
-        (b"\x82\xff\x80\0\0\0\0\0\0\1" + bytes(4), Reason.WS_PROTOCOL, 1002),
-        (b"\x82\xff" + (1001).to_bytes(8, "big") + bytes(4), Reason.WS_PROTOCOL, 1002),
-        (b"\x82\xfe" + (1001).to_bytes(2, "big") + bytes(4), Reason.TOO_LARGE, 1009),
-    ],
-    ids=["text", "unmasked", "opcode", "reserved-bit", "negative", "not-minimal", "too-large"],
-)
-def test_b71_to_b76_a_bad_frame_ends_the_connection(data: bytes, reason: Reason, code: int) -> None:
-    """With the code of RFC 6455; the message in front of it is delivered, and the one behind it is not."""
-    log = Log()
-    with Pull(on_event=log.append, recv_max_size=1000) as pull:
-        with upgraded(pull) as stranger:
-            stranger.sendall(frame(2, b"good") + data + frame(2, b"late"))
-            assert pull.recv(timeout=PATIENCE) == b"good"
-            removed = log.wait(lambda event: isinstance(event, PeerRemoved))
-            assert removed.reason == reason
-            first, length = stranger.recv(2)
-            assert first == 0x88
-            assert stranger.recv(length)[:2] == code.to_bytes(2, "big")
-        assert pull.stats().received == 1
-
-
-@pytest.mark.parametrize("kind", [Pull, Push, Pair])
-def test_b78_a_ping_is_answered(kind: type[Any]) -> None:
-    """Also by who only sends, while nobody is in any call."""
-    with kind() as sock, upgraded(sock) as stranger:
-        sock.wait_for_peers(1, PATIENCE)
-        stranger.sendall(frame(9, b"are you there?"))
-        if kind is not Push:
-            with pytest.raises(nnqpy.TimedOut):
-                sock.recv(timeout=0.2)
-        assert stranger.recv(16) == bytes((0x8A, 14)) + b"are you there?"
-
-
-@pytest.mark.parametrize("kind", [Pull, Push])
-def test_b79_a_close_is_answered_and_the_peer_is_gone(kind: type[Any]) -> None:
-    """The echo has the peer's own code."""
-    log = Log()
-    with kind(on_event=log.append) as sock, upgraded(sock) as stranger:
-        sock.wait_for_peers(1, PATIENCE)
-        stranger.sendall(frame(8, (1000).to_bytes(2, "big")))
-        if kind is Pull:
-            with pytest.raises(nnqpy.TimedOut):
-                sock.recv(timeout=0.2)  # who reads finds it
-        removed = log.wait(lambda event: isinstance(event, PeerRemoved))
-        assert removed.reason == Reason.EOF
-        assert stranger.recv(4) == bytes((0x88, 2)) + (1000).to_bytes(2, "big")
-
-
-def test_paths_of_one_port_are_different_sockets() -> None:
-    """Each has its own; a path is taken once, and the port is free when the last one has gone."""
-    with Pull() as first, Pull() as second, Push() as push:
-        url = first.bind("ws://127.0.0.1:0/first").url
-        other = url.replace("first", "second")
-        second.bind(other)
-        with Pull() as third, pytest.raises(OSError, match="cannot listen"):
-            third.bind(url)
-        push.connect(other, wait=True, timeout=PATIENCE)
-        push.send(b"to the second")
-        assert second.recv(timeout=PATIENCE) == b"to the second"
-        first.close()
-        with Push() as late:
-            late.connect(other, wait=True, timeout=PATIENCE)
-        second.close()
-        with socket.create_server(("127.0.0.1", port_of(url))):
-            pass
