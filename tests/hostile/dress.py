@@ -188,9 +188,11 @@ class TlsStranger(Stranger):
         while True:
             try:
                 return step()
-            except ssl.SSLWantReadError:
-                if self.half.outgoing.pending:
+            except ssl.SSLError as error:
+                if self.half.outgoing.pending:  # the alert that says why, if it is not this:
                     self.utter(self.half.outgoing.read())
+                if not isinstance(error, ssl.SSLWantReadError):
+                    raise
                 heard = self.sock.recv(65536)
                 assert heard, "our side left"
                 self.half.incoming.write(heard)

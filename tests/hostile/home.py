@@ -122,6 +122,10 @@ class Home(Generic[S]):
         """Whether the end of a peer is told that `verdict` has not returned."""
         return bool(self._removed)
 
+    def failed(self) -> bool:
+        """Whether a handshake's failure is told that `failure` has not returned."""
+        return bool(self._failed)
+
     def failure(self) -> HandshakeFailed:
         """Wait for a handshake's failure to be told, and return what is told of it."""
         with self._told:

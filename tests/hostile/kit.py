@@ -611,8 +611,12 @@ def sockaddr(url: str) -> tuple[socket.AddressFamily, tuple[str, int] | str]:
     scheme, _, rest = url.partition("://")
     if scheme == "ipc":
         return socket.AF_UNIX, rest
-    host, _, port = rest.partition("/")[0].rpartition(":")
-    return socket.AF_INET, (host, int(port))
+    return socket.AF_INET, (rest.rpartition(":")[0], port_of(url))
+
+
+def port_of(url: str) -> int:
+    """Return the port of a URL that has one."""
+    return int(url.partition("://")[2].partition("/")[0].rpartition(":")[2])
 
 
 def knock(url: str) -> socket.socket:

@@ -38,7 +38,7 @@ from tests.hostile.dress import (
     web_frame,
 )
 from tests.hostile.home import GoodPeer, Home, between
-from tests.hostile.kit import PATIENCE, Delivery, Memory, Stranger, settle, sockaddr, told
+from tests.hostile.kit import PATIENCE, Delivery, Memory, Stranger, port_of, settle, sockaddr, told
 
 if TYPE_CHECKING:
     from tests.hostile.kit import Role
@@ -590,5 +590,5 @@ def test_paths_of_one_port_are_different_sockets() -> None:
         with Push() as late:
             late.connect(other, wait=True, timeout=PATIENCE)
         second.close()
-        with socket.create_server(("127.0.0.1", sockaddr(url)[1][1])):
+        with socket.create_server(("127.0.0.1", port_of(url))):
             pass

@@ -9,10 +9,15 @@ import ssl
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA384
+from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
+
 from nnqpy.transport.tls import TlsStream, dress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
+    from pathlib import Path
 
     from nnqpy.tls import TlsConfig
 
@@ -149,3 +154,48 @@ def wait(sock: socket.socket, *, writable: bool = False) -> None:
     """Wait until there is something to read, or room to write."""
     ready = select.select([] if writable else [sock], [sock] if writable else [], [], PATIENCE)
     assert ready != ([], [], []), "nothing happened"
+
+
+class Forger:
+    """One direction of a TLS 1.3 connection that anybody who has its secret can go on with: any record, at any time.
+
+    What is sealed here must go in order, and nothing that the `Half` seals itself comes after the first of them.
+    """
+
+    def __init__(self, half: Half, keylog: Path, *, written: int = 0) -> None:
+        """Take over what a half writes.
+
+        Args:
+            half: its handshake is done.
+            keylog: what its context has written there, as ``SSLContext.keylog_filename``.
+            written: records that it has written since the handshake.
+        """
+        cipher = half.tls.cipher()
+        assert cipher is not None
+        assert half.tls.version() == "TLSv1.3", "the keys of older versions are made in another way"
+        assert cipher[0] == "TLS_AES_256_GCM_SHA384", "another cipher was agreed on"
+        whose = "SERVER" if half.tls.server_side else "CLIENT"
+        secrets = dict(line.split()[::2] for line in keylog.read_text().splitlines() if line[:1] != "#")
+        self._secret = bytes.fromhex(secrets[f"{whose}_TRAFFIC_SECRET_0"])
+        self._number = written
+
+    def record(self, kind: int, content: bytes) -> bytes:
+        """Return one record: 23 for data, 22 for a message of the handshake, 21 for an alert."""
+        inner = content + bytes([kind])
+        header = b"\x17\x03\x03" + (len(inner) + 16).to_bytes(2, "big")
+        start = int.from_bytes(self._expand("iv", 12), "big")
+        nonce = (start ^ self._number).to_bytes(12, "big")
+        self._number += 1
+        return header + AESGCM(self._expand("key", 32)).encrypt(nonce, inner, header)
+
+    def key_update(self, *, wanted: bool = False) -> bytes:
+        """Return the record that announces other keys, and have them from then on; or it wants others in return, too."""
+        record = self.record(22, b"\x18\0\0\1" + bytes([wanted]))
+        self._secret, self._number = self._expand("traffic upd", 48), 0
+        return record
+
+    def _expand(self, label: str, length: int) -> bytes:
+        # RFC 8446, 7.1
+        words = f"tls13 {label}".encode()
+        info = length.to_bytes(2, "big") + bytes([len(words)]) + words + b"\0"
+        return HKDFExpand(SHA384(), length, info).derive(self._secret)
