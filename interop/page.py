@@ -11,8 +11,12 @@ from typing import TYPE_CHECKING, Final, get_args
 from interop.cases import CASES, KIB, MIB, PATTERNS, WORD, Flow
 from interop.peers.peer import Kind
 from interop.test_devices import BETWEEN, HOPS
+from interop.test_dressed import CONVERSATIONS, MUTUAL, TRANSPORTS
+from interop.test_dressed import SIZES as DRESSED_SIZES
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from interop.cases import Pattern
 
 PAGE: Final = Path(__file__).resolve().parents[1] / "docs" / "reference" / "interop.md"
@@ -24,7 +28,7 @@ VERBS: Final = {
     Flow.ASK: "asks",
     Flow.ANSWER: "answers",
 }
-SIZES: Final = {MIB: "1 MiB", MIB - WORD: f"1 MiB - {WORD} B", 64 * KIB: "64 KiB"}
+SIZES: Final = {3_000_000: "3 MB", MIB: "1 MiB", MIB - WORD: f"1 MiB - {WORD} B", 64 * KIB: "64 KiB"}
 
 HEAD: Final = """\
 # Interoperability
@@ -37,6 +41,14 @@ nnqpy is held against the real thing: nng by way of pynng, nng's own nngcat, and
 Each field is four conversations: either side binds, over tcp and over ipc. It shows the largest message that went through, after
 smaller ones down to an empty one; 100 B stands for one message, of a program that says the same again and again to be heard at
 all.
+"""
+
+DRESSED: Final = """
+## Over TLS and WebSocket
+
+With nng by way of pynng, over {transports}: either side binds. Messages of
+{sizes} bytes go through whole. With mutual TLS, over
+{mutual}, each side asks for the other's certificate and gets it, whoever binds.
 """
 
 DEVICES: Final = """
@@ -70,6 +82,13 @@ def page() -> str:
         for flow in pattern.flows:
             fields = [_largest(kind, pattern, flow) for kind in get_args(Kind)]
             patterns.append([pattern.ours.capitalize(), VERBS[flow], pattern.theirs.capitalize(), *fields])
+    dressed = [["nnqpy", "", "peer", *TRANSPORTS]]
+    for pattern, flow in CONVERSATIONS:
+        largest = [SIZES[max(DRESSED_SIZES)]] * len(TRANSPORTS)
+        dressed.append([pattern.ours.capitalize(), VERBS[flow], pattern.theirs.capitalize(), *largest])
+    over = DRESSED.format(
+        transports=_listed(TRANSPORTS), sizes=_listed([f"{size:,}" for size in DRESSED_SIZES]), mutual=_listed(MUTUAL)
+    )
     devices = [["from", "by", "to", "and back"]]
     for between in BETWEEN:
         by = f"{between.front.__name__}, {between.back.__name__}"
@@ -78,7 +97,7 @@ def page() -> str:
     for hops in HOPS:
         count, most, arrives = hops.values
         rows.append([str(count), str(most), "arrives" if arrives else "is dropped by the Rep"])
-    return HEAD + _table(patterns) + DEVICES + _table(devices) + REST + _table(rows) + TAIL
+    return HEAD + _table(patterns) + over + _table(dressed) + DEVICES + _table(devices) + REST + _table(rows) + TAIL
 
 
 def _largest(kind: Kind, pattern: Pattern, flow: Flow) -> str:
@@ -89,6 +108,10 @@ def _largest(kind: Kind, pattern: Pattern, flow: Flow) -> str:
     assert len({(case.we, case.transport) for case in cases}) == len(cases) == 4
     (sizes,) = {case.sizes for case in cases}
     return SIZES.get(max(sizes), f"{max(sizes)} B")
+
+
+def _listed(words: Sequence[str]) -> str:
+    return f"{', '.join(words[:-1])} and {words[-1]}"
 
 
 def _table(rows: list[list[str]]) -> str:

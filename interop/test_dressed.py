@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import pytest
 
 import nnqpy
+from interop.cases import PATTERNS, Flow
 
 if TYPE_CHECKING:
     from collections.abc import Generator
     from pathlib import Path
 
+    from interop.cases import Pattern
     from interop.conftest import Peers
     from interop.peers.peer import Side
     from interop.peers.pynng_peer import PynngPeer
@@ -27,10 +29,12 @@ PATIENCE: Final = 10.0
 SIZES: Final = (1, 125, 126, 65_535, 65_536, 1 << 20, 3_000_000)
 """Around every length that WebSocket writes in another form, a TLS record, and nng's largest frame."""
 BODIES: Final = [bytes([n + 1]) * size for n, size in enumerate(SIZES)]
-ONE_WAY: Final = {"push": "pull", "pub": "sub", "pair": "pair", "pair1": "pair1", "bus": "bus"}
-ASKED: Final = {"req": "rep", "surveyor": "respondent"}
+TRANSPORTS: Final = ("tls+tcp", "ws", "wss")
+MUTUAL: Final = ("tls+tcp", "wss")
+"""Those over which both sides may show who they are."""
+CONVERSATIONS: Final = [(pattern, flow) for pattern in PATTERNS for flow in pattern.flows if flow is not Flow.BOTH]
+"""Each direction of each pattern; an echo is the two of them on one connection."""
 
-on_each = pytest.mark.parametrize("transport", ["tls+tcp", "ws", "wss"])
 who_binds = pytest.mark.parametrize("theirs", ["connect", "bind"])
 
 
@@ -78,55 +82,32 @@ def place(spots: Spots, certificates: Path, peers: Peers) -> Place:
     return Place(spots, certificates, peers)
 
 
-@on_each
+def we_say(sock: Any, peer: PynngPeer, body: bytes) -> None:
+    sock.send(body)
+    assert peer.receive() == [body]
+
+
+def they_say(sock: Any, peer: PynngPeer, body: bytes) -> None:
+    peer.send(body)
+    assert sock.recv(timeout=PATIENCE) == body
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
 @who_binds
-@pytest.mark.parametrize("sender", ONE_WAY)
-def test_we_send(transport: str, theirs: str, sender: str, place: Place) -> None:
-    """Whole and in order."""
-    with place.couple(transport, theirs, sender, ONE_WAY[sender]) as (sock, peer):
+@pytest.mark.parametrize(
+    ("pattern", "flow"), CONVERSATIONS, ids=[f"{one.ours}-{flow.value}-{one.theirs}" for one, flow in CONVERSATIONS]
+)
+def test_every_size_arrives(transport: str, theirs: str, pattern: Pattern, flow: Flow, place: Place) -> None:
+    """Whole and in order; each question is answered."""
+    said, answered = (we_say, they_say) if flow in (Flow.OUT, Flow.ASK) else (they_say, we_say)
+    with place.couple(transport, theirs, pattern.ours, pattern.theirs) as couple:
         for body in BODIES:
-            sock.send(body)
-            assert peer.receive() == [body]
+            said(*couple, body)
+            if flow in (Flow.ASK, Flow.ANSWER):
+                answered(*couple, body + b"!")
 
 
-@on_each
-@who_binds
-@pytest.mark.parametrize("sender", ONE_WAY)
-def test_they_send(transport: str, theirs: str, sender: str, place: Place) -> None:
-    """Whole and in order."""
-    with place.couple(transport, theirs, ONE_WAY[sender], sender) as (sock, peer):
-        for body in BODIES:
-            peer.send(body)
-            assert sock.recv(timeout=PATIENCE) == body
-
-
-@on_each
-@who_binds
-@pytest.mark.parametrize("asker", ASKED)
-def test_we_ask(transport: str, theirs: str, asker: str, place: Place) -> None:
-    """Each question is answered."""
-    with place.couple(transport, theirs, asker, ASKED[asker]) as (sock, peer):
-        for body in BODIES:
-            sock.send(body)
-            assert peer.receive() == [body]
-            peer.send(body + b"!")
-            assert sock.recv(timeout=PATIENCE) == body + b"!"
-
-
-@on_each
-@who_binds
-@pytest.mark.parametrize("asker", ASKED)
-def test_they_ask(transport: str, theirs: str, asker: str, place: Place) -> None:
-    """Each question is answered."""
-    with place.couple(transport, theirs, ASKED[asker], asker) as (sock, peer):
-        for body in BODIES:
-            peer.send(body)
-            assert sock.recv(timeout=PATIENCE) == body
-            sock.send(body + b"!")
-            assert peer.receive() == [body + b"!"]
-
-
-@pytest.mark.parametrize("transport", ["tls+tcp", "wss"])
+@pytest.mark.parametrize("transport", MUTUAL)
 @who_binds
 def test_both_sides_show_who_they_are(transport: str, theirs: str, place: Place) -> None:
     """Mutual TLS: whoever binds asks for the other's certificate, and we say whose it is."""
