@@ -30,12 +30,14 @@ _RECEIVERS = 3
 async def flow(stage: Stage, prefix: str = "") -> dict[str, float]:
     """One sender, one receiver: throughput at the receiver from the first message to the last."""
     receiver, sender = await stage.start(f"{prefix}flow_receive"), await stage.start(f"{prefix}flow_send")
-    await _introduce(receiver, sender)
-    got = await receiver.hear()
-    sender.say(quit=1)
-    sent = await sender.hear()
-    receiver.say(quit=1)
-    return _flow_figures([got], sent)
+    return _flow_figures(*await _flow(receiver, sender))
+
+
+async def flow_of_events(stage: Stage) -> dict[str, float]:
+    """The same with events: also what they take on the line, as a part of their bytes."""
+    receiver, sender = await stage.start("flow_receive"), await stage.start("event_send")
+    got, sent = await _flow(receiver, sender)
+    return {**_flow_figures(got, sent), "line": number(sent, "line")}
 
 
 async def inproc(stage: Stage) -> dict[str, float]:
@@ -159,11 +161,7 @@ async def load(stage: Stage) -> dict[str, float]:
 async def tail(stage: Stage) -> dict[str, float]:
     """Bursts: how long the last message of each was on its way."""
     receiver, sender = await stage.start("tail_receive"), await stage.start("tail_send")
-    await _introduce(receiver, sender)
-    got = await receiver.hear()
-    sender.say(quit=1)
-    sent = await sender.hear()
-    receiver.say(quit=1)
+    (got,), sent = await _flow(receiver, sender)
     return {
         "p50": number(got, "p50") / 1e3,
         "p99": number(got, "p99") / 1e3,
@@ -196,6 +194,16 @@ async def crowd_cost(stage: Stage, role: str) -> dict[str, float]:
         "cpu": number(cost, "processor") / number(cost, "messages") * 1e6,
         "messages": number(cost, "messages"),
     }
+
+
+async def _flow(receiver: Actor, sender: Actor) -> tuple[list[Words], Words]:
+    """What the receiver got, and what was sent."""
+    await _introduce(receiver, sender)
+    got = await receiver.hear()
+    sender.say(quit=1)
+    sent = await sender.hear()
+    receiver.say(quit=1)
+    return [got], sent
 
 
 async def _introduce(bound: Actor, *others: Actor) -> None:
@@ -240,6 +248,7 @@ def _flow_figures(got: list[Words], sent: Words) -> dict[str, float]:
 
 ACTS: Mapping[str, Act] = {
     "flow": flow,
+    "flow_of_events": flow_of_events,
     "async_flow": lambda stage: flow(stage, "async_"),
     "inproc": inproc,
     "shares": shares,

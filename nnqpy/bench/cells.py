@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from nnqpy.bench.events import LARGEST
 from nnqpy.bench.libraries import OURS
 from nnqpy.bench.topics import PREFIXES
 
@@ -51,7 +52,7 @@ class Cell:
         label: the row's label within its group.
         act: a name of `acts.ACTS`.
         metrics: the figures that make rows.
-        size: bytes of a body.
+        size: bytes of a body, of the largest where they differ.
         stretch: factor on the seconds of a run (percentiles want more samples).
         peers: connections of a crowd, or subscribers.
         mode: the variant of a role.
@@ -115,6 +116,7 @@ GROUPS = {
     "requests": "requests over REQ and REP by number in flight, both sides asyncio, tcp, two processes",
     "tls": "PUSH to PULL over tls+tcp, two processes",
     "ws": "PUSH to PULL over ws, two processes",
+    "zstd": "PUSH to PULL, JSON events of 200 to 1,000 bytes over tcp and over zstd+tcp, two processes",
     "inproc": "PUSH to PULL over inproc, two threads of one process",
     "threads": "two threads send on one PUSH, tcp, two processes",
     "memory": "resident memory of a listener per idle connection",
@@ -191,6 +193,19 @@ def catalogue(scale: Scale, only: Sequence[str] = ()) -> list[Cell]:
             Cell(group, f"{group}-{_SIZES[label]}", label, "flow", (RATE, CPU), size=_SIZES[label], mode=scheme)
             for group, scheme in (("tls", "tls+tcp"), ("ws", "ws"))
             for label in ("64 B", "64 KiB")
+        ),
+        *(
+            Cell(
+                "zstd",
+                f"zstd-events-{scheme}",
+                scheme,
+                "flow_of_events",
+                (RATE, CPU, Metric("line", "bytes on the line, of what is sent", "%")),
+                size=LARGEST,
+                mode=scheme,
+                ours_only=True,
+            )
+            for scheme in ("tcp", "zstd+tcp")
         ),
         Cell("inproc", "inproc-64", "64 B", "inproc", (RATE, CPU)),
         Cell("threads", "threads-64", "64 B", "flow", (RATE, CPU), mode="2"),

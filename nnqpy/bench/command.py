@@ -30,7 +30,11 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-_NEEDS = {"tls": "cryptography", "ws": "websockets"}
+_NEEDS = {
+    "tls": "cryptography",
+    "ws": "websockets",
+    "zstd": "compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd",
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -51,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         cells = catalogue(scale, _names(options.only))
     except ValueError as wrong:
         parser.error(str(wrong))
-    lacking = [group for group, package in _NEEDS.items() if find_spec(package) is None]
+    lacking = [group for group, package in _NEEDS.items() if not _is_here(package)]
     if missing := [f"{group} needs {_NEEDS[group]}" for group in lacking if group in _names(options.only)]:
         parser.error(f"{'; '.join(missing)}: pip install 'nnqpy[bench]'")
     cells = [cell for cell in cells if cell.group not in lacking]
@@ -110,6 +114,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--check", action="store_true", help="exit with 1 if a target is not met")
     parser.add_argument("--quiet", action="store_true", help="no progress on standard error")
     return parser
+
+
+def _is_here(package: str) -> bool:
+    try:
+        return find_spec(package) is not None
+    except ModuleNotFoundError:  # not even what it is a part of
+        return False
 
 
 def _positive(word: str) -> int:

@@ -6,7 +6,7 @@ method in a local, no clock in the loop, chunks of about a millisecond between t
 
 from __future__ import annotations
 
-from itertools import repeat
+from itertools import islice, repeat
 from time import monotonic_ns, perf_counter, perf_counter_ns
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ from nnqpy.bench.adapters import END, Drained
 from nnqpy.bench.meters import ProcessorTime
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Iterator, Sequence
 
 __all__ = [
     "adrain",
@@ -29,8 +29,10 @@ __all__ = [
     "echo",
     "ping",
     "pump",
+    "pump_each",
     "warm_body",
     "warm_up",
+    "warm_up_with",
 ]
 
 _CHUNK_SECONDS = 0.001
@@ -53,9 +55,14 @@ def warm_up(send: Callable[[bytes], object], size: int, seconds: float) -> int:
     Returns:
         How many messages take about a millisecond: the chunk for `pump`.
     """
-    body, chunk, end = warm_body(size), 1, perf_counter() + seconds
+    return warm_up_with(send, repeat(warm_body(size)), seconds)
+
+
+def warm_up_with(send: Callable[[bytes], object], bodies: Iterator[bytes], seconds: float) -> int:
+    """`warm_up`, with these bodies, which never end."""
+    chunk, end = 1, perf_counter() + seconds
     while (now := perf_counter()) < end:
-        for _ in repeat(None, chunk):
+        for body in islice(bodies, chunk):
             send(body)
         if perf_counter() - now < _CHUNK_SECONDS:
             chunk *= 2
@@ -64,9 +71,14 @@ def warm_up(send: Callable[[bytes], object], size: int, seconds: float) -> int:
 
 def pump(send: Callable[[bytes], object], size: int, seconds: float, chunk: int) -> int:
     """Send counted messages for some time; returns how many."""
-    body, sent, end = counted_body(size), 0, perf_counter() + seconds
+    return pump_each(send, repeat(counted_body(size)), seconds, chunk)
+
+
+def pump_each(send: Callable[[bytes], object], bodies: Iterator[bytes], seconds: float, chunk: int) -> int:
+    """`pump`, with these bodies, which never end."""
+    sent, end = 0, perf_counter() + seconds
     while perf_counter() < end:
-        for _ in repeat(None, chunk):
+        for body in islice(bodies, chunk):
             send(body)
         sent += chunk
     return sent

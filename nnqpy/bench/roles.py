@@ -21,10 +21,22 @@ from typing import TYPE_CHECKING
 from nnqpy.bench.adapters import END, Library, Order, Pattern
 from nnqpy.bench.crowd import connect_crowd, frame
 from nnqpy.bench.desk import Desk, text
-from nnqpy.bench.flow import ask, counted_body, drain, echo, ping, pump, warm_body, warm_up
+from nnqpy.bench.events import events
+from nnqpy.bench.flow import (
+    ask,
+    counted_body,
+    drain,
+    echo,
+    ping,
+    pump,
+    pump_each,
+    warm_body,
+    warm_up,
+    warm_up_with,
+)
 from nnqpy.bench.keys import HOST
 from nnqpy.bench.libraries import LIBRARIES
-from nnqpy.bench.meters import ProcessorTime, percentile, raise_descriptor_limit, resident_bytes
+from nnqpy.bench.meters import ProcessorTime, percentile, raise_descriptor_limit, resident_bytes, tcp_bytes
 from nnqpy.bench.tasks import Task
 
 if TYPE_CHECKING:
@@ -48,7 +60,7 @@ __all__ = [
 Role = Callable[[Desk, Library, Task], None]
 
 ANYWHERE = "tcp://127.0.0.1:0"
-DRESSED = ("tls+tcp", "ws")
+DRESSED = ("tls+tcp", "ws", "zstd+tcp")
 """The modes of a flow that are another transport."""
 _COMPUTE = 0.012  # seconds between two bursts: longer than any delay that a release of the interpreter lock can cause
 _RUN = 32  # messages that a feeding connection writes at once
@@ -86,6 +98,24 @@ def flow_send(desk: Desk, library: Library, task: Task) -> None:
     end.send(END)
     desk.hear()
     desk.say(sent=sent, processor=meter.seconds())
+    end.close()
+
+
+def event_send(desk: Desk, library: Library, task: Task) -> None:
+    """Send a flow of events, and tell how many bytes went over the line for each byte of them."""
+    end = library.open(Order(Pattern.PUSH, connect=text(desk.hear(), "url"), size=task.size))
+    made = events()
+    chunk = warm_up_with(end.send, cycle([b"w" + event for event in made]), warm_seconds(task))
+    end.flush()
+    before, meter = tcp_bytes(), ProcessorTime()
+    sent = pump_each(end.send, cycle(made), task.seconds, chunk)
+    end.flush()
+    carried = tcp_bytes() - before
+    end.send(END)
+    desk.hear()
+    rounds, rest = divmod(sent, len(made))
+    size = rounds * sum(map(len, made)) + sum(map(len, made[:rest]))
+    desk.say(sent=sent, processor=meter.seconds(), line=carried / size)
     end.close()
 
 
@@ -378,6 +408,7 @@ ROLES: Mapping[str, Role] = {
     for role in (
         flow_receive,
         flow_send,
+        event_send,
         flow_inproc,
         share_send,
         share_receive,

@@ -4,12 +4,28 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from itertools import count, cycle, islice
 from typing import TYPE_CHECKING
 
 import pytest
 
 from nnqpy.bench.adapters import END
-from nnqpy.bench.flow import adrain, aecho, aload, aping, apump, ask, awarm_up, drain, echo, ping, pump, warm_up
+from nnqpy.bench.flow import (
+    adrain,
+    aecho,
+    aload,
+    aping,
+    apump,
+    ask,
+    awarm_up,
+    drain,
+    echo,
+    ping,
+    pump,
+    pump_each,
+    warm_up,
+    warm_up_with,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -66,6 +82,23 @@ def test_a_pump_reports_exactly_what_it_sent() -> None:
     assert sent == len(line.waiting) > 0
     assert sent % 7 == 0
     assert set(line.waiting) == {b"ddd"}
+
+
+def test_a_pump_takes_bodies_in_turn() -> None:
+    """None is left out or sent twice between two chunks."""
+    line = Line()
+
+    sent = pump_each(line.send, (b"%d" % n for n in count()), 0.01, chunk=7)
+
+    assert list(line.waiting) == [b"%d" % n for n in range(sent)]
+
+
+def test_a_warm_up_takes_bodies_in_turn() -> None:
+    """The same."""
+    line = Line()
+
+    assert warm_up_with(line.send, cycle([b"wa", b"wb"]), 0.01) > 1
+    assert list(line.waiting) == list(islice(cycle([b"wa", b"wb"]), len(line.waiting)))
 
 
 def test_an_asyncio_pump_reports_exactly_what_it_sent() -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import resource
+import socket
 import subprocess
 import sys
 
 import pytest
 
 from nnqpy.bench import meters
-from nnqpy.bench.meters import ForeignLoad, ProcessorTime, percentile, raise_descriptor_limit
+from nnqpy.bench.meters import ForeignLoad, ProcessorTime, percentile, raise_descriptor_limit, tcp_bytes
 
 
 @pytest.mark.parametrize(("share", "expected"), [(0.5, 50), (0.99, 99), (0.999, 100), (0.001, 1)])
@@ -41,6 +42,22 @@ def test_resident_memory_grows_with_what_is_kept() -> None:
     report = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
 
     assert int(report.stdout) > 8 << 20
+
+
+def test_bytes_handed_to_tcp_count_whether_they_were_read_or_not() -> None:
+    """Of all connections together, and of nothing else: what is on its way, what waits to be sent, what is in hand."""
+    with socket.create_server(("127.0.0.1", 0)) as listener, socket.create_connection(listener.getsockname()) as near:
+        far, pipes = listener.accept()[0], socket.socketpair()
+        with far, pipes[0] as pipe, pipes[1]:
+            before = tcp_bytes()
+            near.setblocking(False)
+            handed = near.send(b"x" * (64 << 20))
+            pipe.send(b"not over tcp")
+            far.sendall(b"and back")
+
+            assert tcp_bytes() - before == handed + 8
+            far.recv(1000)
+            assert tcp_bytes() - before == handed + 8
 
 
 @pytest.mark.parametrize(
