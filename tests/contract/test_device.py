@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, Any
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
@@ -14,6 +14,8 @@ from tests.contract.raw_kit import Log, cancelled, carry, device, link, newest, 
 from tests.tasks.kit import on_both_loops, sweep
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
     from nnqpy.kinds.device import Side
     from tests.contract.kit import Face
     from tests.contract.raw_kit import Dev, Kind, RawSock
@@ -24,16 +26,13 @@ pytestmark = pytest.mark.timeout(60)
 NUMBER = b"\x80\0\0\1"
 LARGE = bytes(100_000)
 
-ONE_WAY: list[tuple[str, Kind, Kind, str]] = [
-    ("push", "RawPull", "RawPush", "pull"),
-    ("pub", "RawSub", "RawPub", "sub"),
-]
-TALKING: list[tuple[str, Kind, Kind, str]] = [
-    ("pair", "RawPair", "RawPair", "pair"),
-    ("pair1", "RawPair1", "RawPair1", "pair1"),
-    ("bus", "RawBus", "RawBus", "bus"),
-]
-ASKING: list[tuple[str, Kind, Kind, str]] = [
+Line = tuple[str, "Kind", "Kind", str]
+"""Who is on this side of a device, its two sockets, and who is on the other side."""
+PIPELINE: Line = ("push", "RawPull", "RawPush", "pull")
+PAIRS: Line = ("pair", "RawPair", "RawPair", "pair")
+ONE_WAY: list[Line] = [PIPELINE, ("pub", "RawSub", "RawPub", "sub")]
+TALKING: list[Line] = [PAIRS, ("pair1", "RawPair1", "RawPair1", "pair1"), ("bus", "RawBus", "RawBus", "bus")]
+ASKING: list[Line] = [
     ("req", "RawRep", "RawReq", "rep"),
     ("surveyor", "RawRespondent", "RawSurveyor", "respondent"),
 ]
@@ -56,8 +55,10 @@ WRONG: list[tuple[Kind, Kind]] = [
 NO_REFLECTOR: list[Kind] = [kind for kind, counterpart in COUNTERPARTS.items() if kind != counterpart]
 
 
-def cooked(face: Face, kind: str, **settings: Any) -> Any:
-    """Return a socket that is not raw; a Sub hears everything."""
+def opened(face: Face, kind: str, **settings: Any) -> Any:
+    """Return a socket of the name of its class, raw, or in small letters; a Sub hears everything."""
+    if kind.startswith("Raw"):
+        return raw(face, cast("Kind", kind), **settings)
     if kind == "pair1":
         return pair1(face, **settings)
     return getattr(face, kind)(**settings, **({"subscribe": ""} if kind == "sub" else {}))
@@ -66,6 +67,37 @@ def cooked(face: Face, kind: str, **settings: Any) -> Any:
 def beside(spot: str, number: int = 2) -> str:
     """Return one more URL of the same transport."""
     return spot if spot.startswith("tcp:") else f"{spot}-{number}"
+
+
+@asynccontextmanager
+async def around(face: Face, spot: str, line: Line, **back_settings: Any) -> AsyncGenerator[tuple[Any, Any, Any, Any]]:
+    """Open the two sockets of a device, and who is connected to them: front, back, this side, the other side."""
+    near, front, back, far = line
+    async with (
+        raw(face, front) as a,
+        raw(face, back, **back_settings) as b,
+        opened(face, near) as one,
+        opened(face, far) as other,
+    ):
+        await link(a, one, spot)
+        await link(b, other, beside(spot))
+        yield a, b, one, other
+
+
+@asynccontextmanager
+async def without_room(face: Face, spot: str) -> AsyncGenerator[tuple[RawSock, RawSock, Dev]]:
+    """Open a device that will carry three of twenty messages, since nobody takes them: front, back, the device."""
+    async with raw(face, "RawPull") as front, raw(face, "RawPush", send_hwm=3) as back, face.push() as push:
+        await link(front, push, spot)
+        await push.send_many(b"%d" % n for n in range(20))
+        yield front, back, device(face, front, back)
+
+
+async def three_went(dev: Dev, front: RawSock) -> None:
+    """Look at a device that is over, and at what it left: what was not handed on can be received, in order."""
+    assert done(dev) == (3, 0, 0)
+    assert [message.body for message in await take(front, 17)] == [b"%d" % n for n in range(3, 20)]
+    assert empty(front)
 
 
 def label(kind: Kind) -> str:
@@ -91,22 +123,13 @@ def empty(sock: RawSock) -> bool:
 # --- forwarding ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("near", "front", "back", "far"), ONE_WAY, ids=[one[0] for one in ONE_WAY])
+@pytest.mark.parametrize("line", ONE_WAY, ids=[one[0] for one in ONE_WAY])
 @on_every_face
-async def test_one_way_all_goes_on_in_order(
-    face: Face, spot: str, near: str, front: Kind, back: Kind, far: str
-) -> None:
+async def test_one_way_all_goes_on_in_order(face: Face, spot: str, line: Line) -> None:
     """One by one and many at once; the device counts them."""
     bodies = [b"%d" % n for n in range(600)]
-    async with (
-        raw(face, front) as a,
-        raw(face, back) as b,
-        cooked(face, near) as sender,
-        cooked(face, far) as receiver,
-    ):
-        await link(a, sender, spot)
-        await link(b, receiver, beside(spot))
-        dev = device(face, a, b)
+    async with around(face, spot, line) as (front, back, sender, receiver):
+        dev = device(face, front, back)
         async with running(face, dev):
             await sender.send(b"first")
             assert await receiver.recv(timeout=PATIENCE) == b"first"
@@ -119,9 +142,7 @@ async def test_one_way_all_goes_on_in_order(
 @on_every_face
 async def test_the_way_is_also_from_back_to_front(face: Face, spot: str) -> None:
     """Which of the two is called the front is the user's affair."""
-    async with raw(face, "RawPush") as front, raw(face, "RawPull") as back, face.push() as push, face.pull() as pull:
-        await link(front, pull, spot)
-        await link(back, push, beside(spot))
+    async with around(face, spot, ("pull", "RawPush", "RawPull", "push")) as (front, back, pull, push):
         log = Log()
         dev = device(face, front, back, tap=log)
         async with running(face, dev):
@@ -132,20 +153,13 @@ async def test_the_way_is_also_from_back_to_front(face: Face, spot: str) -> None
         assert log.bodies("back") == [b"x"]
 
 
-@pytest.mark.parametrize(("near", "front", "back", "far"), TALKING, ids=[one[0] for one in TALKING])
+@pytest.mark.parametrize("line", TALKING, ids=[one[0] for one in TALKING])
 @on_every_face
-async def test_both_ways_at_the_same_time(face: Face, spot: str, near: str, front: Kind, back: Kind, far: str) -> None:
+async def test_both_ways_at_the_same_time(face: Face, spot: str, line: Line) -> None:
     """What either side says the other hears, in order."""
     there, back_again = [b"%d" % n for n in range(300)], [b"re %d" % n for n in range(200)]
-    async with (
-        raw(face, front) as a,
-        raw(face, back) as b,
-        cooked(face, near) as one,
-        cooked(face, far) as other,
-    ):
-        await link(a, one, spot)
-        await link(b, other, beside(spot))
-        dev = device(face, a, b)
+    async with around(face, spot, line) as (front, back, one, other):
+        dev = device(face, front, back)
         async with running(face, dev):
             await one.send_many(there)
             await other.send_many(back_again)
@@ -164,9 +178,9 @@ async def test_the_answer_finds_its_way_back(
     async with (
         raw(face, front) as a,
         raw(face, back) as b,
-        cooked(face, near) as one,
-        cooked(face, near) as other,
-        cooked(face, far) as answers,
+        opened(face, near) as one,
+        opened(face, near) as other,
+        opened(face, far) as answers,
     ):
         of_one, _ = await link(a, one, spot)
         other.connect(urls(a)[0])
@@ -247,15 +261,7 @@ async def test_a_survey_asks_all_behind_a_device(face: Face, spot: str) -> None:
 @on_every_face
 async def test_the_device_function_carries_until_a_socket_is_closed(face: Face, spot: str) -> None:
     """It is a device that cannot be stopped otherwise."""
-    async with (
-        raw(face, "RawPair") as front,
-        raw(face, "RawPair") as back,
-        face.pair() as one,
-        face.pair() as other,
-        face.crowd() as crowd,
-    ):
-        await link(front, one, spot)
-        await link(back, other, beside(spot))
+    async with around(face, spot, PAIRS) as (front, back, one, other), face.crowd() as crowd:
         carrying = crowd.start(carry, face, front, back)
         await one.send(b"to the back")
         assert await other.recv(timeout=PATIENCE) == b"to the back"
@@ -350,15 +356,7 @@ def failing(side: Side, message: Message) -> None:
 @on_every_face
 async def test_an_error_in_the_tap_ends_a_device_of_one_way(face: Face, spot: str) -> None:
     """It comes out of `run` as it is, and its message is still to be received."""
-    async with (
-        raw(face, "RawPull") as front,
-        raw(face, "RawPush") as back,
-        face.push() as push,
-        face.pull() as pull,
-        face.crowd() as crowd,
-    ):
-        await link(front, push, spot)
-        await link(back, pull, beside(spot))
+    async with around(face, spot, PIPELINE) as (front, back, push, pull), face.crowd() as crowd:
         dev = device(face, front, back, tap=failing)
         carrying = crowd.start(dev.run)
         await push.send(b"good")
@@ -375,15 +373,7 @@ async def test_an_error_in_the_tap_ends_a_device_of_one_way(face: Face, spot: st
 @on_every_face
 async def test_an_error_in_the_tap_ends_both_ways(face: Face, spot: str, side: Side) -> None:
     """It comes out of `run`; of a device in tasks, in a group."""
-    async with (
-        raw(face, "RawPair") as front,
-        raw(face, "RawPair") as back,
-        face.pair() as one,
-        face.pair() as other,
-        face.crowd() as crowd,
-    ):
-        await link(front, one, spot)
-        await link(back, other, beside(spot))
+    async with around(face, spot, PAIRS) as (front, back, one, other), face.crowd() as crowd:
         carrying = crowd.start(device(face, front, back, tap=failing).run)
         for sock in (one, other):
             await sock.send(b"good")
@@ -411,14 +401,7 @@ async def test_an_error_in_the_tap_ends_both_ways(face: Face, spot: str, side: S
 @on_every_face
 async def test_an_answer_that_knows_no_way_is_dropped(face: Face, spot: str) -> None:
     """Nobody behind the device has asked for it; those around it pass."""
-    async with (
-        raw(face, "RawRep") as front,
-        raw(face, "RawReq") as back,
-        raw(face, "RawReq") as asks,
-        raw(face, "RawRep") as answers,
-    ):
-        await link(front, asks, spot)
-        await link(back, answers, beside(spot))
+    async with around(face, spot, ("RawReq", "RawRep", "RawReq", "RawRep")) as (front, back, asks, answers):
         dev = device(face, front, back)
         async with running(face, dev):
             await asks.send(b"?", header=NUMBER)
@@ -493,15 +476,7 @@ async def test_a_device_that_was_stopped_before_carries_nothing(face: Face, spot
 @on_every_face
 async def test_the_tap_may_stop_the_device(face: Face, spot: str) -> None:
     """What it saw by then is either handed on or still with the front socket: together, all, in order."""
-    async with (
-        raw(face, "RawPull") as front,
-        raw(face, "RawPush") as back,
-        face.push() as push,
-        face.pull() as pull,
-        face.crowd() as crowd,
-    ):
-        await link(front, push, spot)
-        await link(back, pull, beside(spot))
+    async with around(face, spot, PIPELINE) as (front, back, push, pull), face.crowd() as crowd:
 
         def tap(side: Side, message: Message) -> None:
             if message.body == b"50":
@@ -520,25 +495,14 @@ async def test_the_tap_may_stop_the_device(face: Face, spot: str) -> None:
 @on_every_face
 async def test_what_has_no_peer_to_go_to_stays_with_who_received_it(face: Face, spot: str) -> None:
     """Stopped while it waits for room: what went goes to the first peer, the rest can be received, in order."""
-    async with (
-        raw(face, "RawPull") as front,
-        raw(face, "RawPush", send_hwm=3) as back,
-        face.push() as push,
-        face.pull() as pull,
-        face.crowd() as crowd,
-    ):
-        await link(front, push, spot)
-        dev = device(face, front, back)
+    async with without_room(face, spot) as (front, back, dev), face.pull() as pull, face.crowd() as crowd:
         carrying = crowd.start(dev.run)
-        await push.send_many(b"%d" % n for n in range(20))
         await until(face, lambda: face.sending(back) == 1)
         assert not carrying.done
         dev.stop()
         await outcome(face, carrying)
 
-        assert done(dev) == (3, 0, 0)
-        assert [message.body for message in await take(front, 17)] == [b"%d" % n for n in range(3, 20)]
-        assert empty(front)
+        await three_went(dev, front)
         await link(back, pull, beside(spot))
         assert [await pull.recv(timeout=PATIENCE) for _ in range(3)] == [b"0", b"1", b"2"]
 
@@ -658,22 +622,13 @@ async def test_closing_the_sink_ends_a_device_that_waits_for_messages(face: Face
 @on_every_face
 async def test_closing_the_sink_ends_a_device_that_waits_for_room(face: Face, spot: str) -> None:
     """What was not handed on can be received, in order."""
-    async with (
-        raw(face, "RawPull") as front,
-        raw(face, "RawPush", send_hwm=3) as back,
-        face.push() as push,
-        face.crowd() as crowd,
-    ):
-        await link(front, push, spot)
-        dev = device(face, front, back)
+    async with without_room(face, spot) as (front, back, dev), face.crowd() as crowd:
         carrying = crowd.start(dev.run)
-        await push.send_many(b"%d" % n for n in range(20))
         await until(face, lambda: face.sending(back) == 1)
         await back.close(0)
         await outcome(face, carrying)
 
-        assert done(dev) == (3, 0, 0)
-        assert [message.body for message in await take(front, 17)] == [b"%d" % n for n in range(3, 20)]
+        await three_went(dev, front)
 
 
 # --- reflectors ------------------------------------------------------------------------------------------------------
@@ -784,14 +739,10 @@ async def test_a_request_passes_so_many_devices(face: Face, spot: str, devices: 
 @on_both_loops
 async def test_a_device_that_waits_for_room_can_be_cancelled(face: Face, spot: str) -> None:
     """What was not handed on can be received, in order."""
-    async with raw(face, "RawPull") as front, raw(face, "RawPush", send_hwm=3) as back, face.push() as push:
-        await link(front, push, spot)
-        await push.send_many(b"%d" % n for n in range(20))
-        dev = device(face, front, back)
+    async with without_room(face, spot) as (front, back, dev):
         await cancelled(face, dev.run, lambda: face.sending(back) == 1)
 
-        assert done(dev) == (3, 0, 0)
-        assert [message.body for message in await take(front, 17)] == [b"%d" % n for n in range(3, 20)]
+        await three_went(dev, front)
         assert face.sending(back) == 0
 
 
