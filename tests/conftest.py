@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, settings
 
 from nnqpy import reactor
 from nnqpy.turns import State
+from tests.kit.instructions import unwatch
 from tests.kit.pem import certificates
 
 if TYPE_CHECKING:
@@ -41,10 +42,14 @@ def open_sockets() -> set[Turns]:
 
 @pytest.fixture(autouse=True)
 def nothing_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Fail the test that leaves a socket, a thread or a child process of its own: it would disturb another one."""
+    """Fail the test that leaves a socket, a thread or a child process of its own: it would disturb another one.
+
+    What a test had watched instruction by instruction is as it was.
+    """
     sockets, threads = open_sockets(), set(threading.enumerate())
     failed_before = request.session.testsfailed
     yield
+    unwatch()
     if request.session.testsfailed > failed_before:
         return  # what a failed test leaves is held by its traceback: one report is enough
     if open_sockets() - sockets:

@@ -19,7 +19,6 @@ from nnqpy.patterns.pipeline import PullCore, PushCore
 from nnqpy.wire.stream import IPC, TCP
 from tests.kit.cores import queue
 from tests.kit.engines import Line, Socket, close_lines, connected, unwire, wire
-from tests.kit.instructions import unwatch
 from tests.kit.interrupts import interrupt
 
 if TYPE_CHECKING:
@@ -38,10 +37,9 @@ def numbered(sizes: list[int]) -> list[bytes]:
 
 @pytest.fixture(autouse=True)
 def nothing_left() -> Iterator[None]:
-    """Close every line, also after a failure, and watch nothing any more."""
+    """Close every line, also after a failure."""
     yield
     close_lines()
-    unwatch()
 
 
 # --- reading -----------------------------------------------------------------------------------------------

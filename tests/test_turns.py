@@ -21,7 +21,6 @@ from nnqpy.turns import BATCH, FIRST_LOOK, PAUSE, State, Turn, Verdict
 from nnqpy.wire.stream import TCP
 from tests.kit.cores import queue
 from tests.kit.engines import Line, Socket, close_lines, give_back, unwire, wire
-from tests.kit.instructions import unwatch
 from tests.kit.interleaving import Actor, intrude, polite, schedules
 from tests.kit.interrupts import interrupt
 from tests.kit.peers import FakePeer, marry
@@ -121,10 +120,9 @@ def worlds() -> Iterator[Callable[..., World]]:
 
 @pytest.fixture(autouse=True)
 def nothing_left() -> Iterator[None]:
-    """Close every line, also after a failure, and watch nothing any more."""
+    """Close every line, also after a failure."""
     yield
     close_lines()
-    unwatch()
 
 
 # --- taking and giving -------------------------------------------------------------------------------------

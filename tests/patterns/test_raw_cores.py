@@ -19,24 +19,16 @@ from nnqpy.proto import Proto
 from nnqpy.routing.backtrace import MOST
 from nnqpy.routing.core import next_id
 from tests.kit.cores import queue
-from tests.kit.instructions import unwatch
 from tests.kit.interrupts import interrupt
 from tests.kit.peers import FakePeer, frame, marry
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from nnqpy.events import Event
     from nnqpy.routing.core import SocketCore
 
 NUMBER: Final = b"\x80\0\0\7"
-
-
-@pytest.fixture(autouse=True)
-def nothing_watched() -> Iterator[None]:
-    """Leave the code as it was."""
-    yield
-    unwatch()
 
 
 def with_peers(core: SocketCore, *rooms: int | None) -> list[FakePeer]:

@@ -17,14 +17,13 @@ from nnqpy.patterns.reqrep import RepCore, ReqCore
 from nnqpy.proto import Proto
 from nnqpy.routing.core import NEVER, SMALL
 from tests.kit.cores import queue
-from tests.kit.instructions import unwatch
 from tests.kit.interleaving import intrude
 from tests.kit.interrupts import interrupt
 from tests.kit.peers import FakePeer, frame, marry
 from tests.kit.waiters import FakeWaiter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from nnqpy.routing.questions import Question
 
@@ -71,13 +70,6 @@ class Scene:
     def check_count(self) -> None:
         """Each request was accepted once, and once more each time that it was sent again."""
         assert self.core.stats().accepted == len(self.asked) + self.core.resent
-
-
-@pytest.fixture(autouse=True)
-def nothing_watched() -> Iterator[None]:
-    """Leave the code as it was."""
-    yield
-    unwatch()
 
 
 def test_req_speaks_to_rep_both_ways() -> None:

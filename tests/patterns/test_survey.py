@@ -15,14 +15,11 @@ from nnqpy.options import Options
 from nnqpy.patterns.survey import RespondentCore, SurveyorCore
 from nnqpy.proto import Proto
 from tests.kit.cores import queue
-from tests.kit.instructions import unwatch
 from tests.kit.interrupts import interrupt
 from tests.kit.peers import FakePeer, marry
 from tests.kit.waiters import FakeWaiter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from nnqpy.events import Event
     from nnqpy.routing.questions import Question
 
@@ -46,13 +43,6 @@ class Scene:
         replies = [question.key + body for body in bodies]
         self.core.inbox.extend(self.core.deliver(self.peers[by], replies))
         self.core.sort()
-
-
-@pytest.fixture(autouse=True)
-def nothing_watched() -> Iterator[None]:
-    """Leave the code as it was."""
-    yield
-    unwatch()
 
 
 def bodies(question: Question) -> list[bytes]:

@@ -13,12 +13,11 @@ from nnqpy.options import Options
 from nnqpy.proto import Proto
 from nnqpy.routing.fan_out import FanOut
 from tests.kit.cores import queue
-from tests.kit.instructions import unwatch
 from tests.kit.interrupts import interrupt
 from tests.kit.peers import HEADER, FakePeer, frame, marry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
 POLICIES: Final = ["drop_oldest", "drop_newest", "block"]
 each_policy = pytest.mark.parametrize("policy", POLICIES)
@@ -286,13 +285,6 @@ def test_closing_abandons_the_boxes() -> None:
 # --- interrupts --------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def watched() -> Iterator[None]:
-    """Leave the code as it was."""
-    yield
-    unwatch()
-
-
 def all_quick() -> Scene:
     scene = Scene(None, None)
     scene.send(*[10] * 300)
@@ -327,7 +319,7 @@ def holding_up() -> Scene:
 
 
 @pytest.mark.parametrize("make", [all_quick, some_cut, catching_up, large_ones, holding_up])
-def test_nothing_is_lost_or_doubled_at_any_point(make: Callable[[], Scene], watched: None) -> None:
+def test_nothing_is_lost_or_doubled_at_any_point(make: Callable[[], Scene]) -> None:
     """Ctrl-C anywhere in a pump: the next one goes on from the record."""
     for at in count():
         scene = make()
@@ -343,7 +335,7 @@ def test_nothing_is_lost_or_doubled_at_any_point(make: Callable[[], Scene], watc
             return
 
 
-def test_the_dead_are_let_go_of_at_any_point(watched: None) -> None:
+def test_the_dead_are_let_go_of_at_any_point() -> None:
     """Wherever their burying is broken off, it is finished by the next pump, and counted once."""
     for at in count():
         scene = some_cut()

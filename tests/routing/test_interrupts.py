@@ -10,7 +10,6 @@ import pytest
 from nnqpy.errors import Reason
 from nnqpy.options import Options
 from tests.kit.cores import Ledger, Sender
-from tests.kit.instructions import unwatch
 from tests.kit.interrupts import interrupt
 from tests.kit.peers import FakePeer, frame, marry
 
@@ -18,13 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 ROUTING: Final = "nnqpy.routing"
-
-
-@pytest.fixture(autouse=True)
-def nothing_watched() -> Iterator[None]:
-    """Leave the code as it was."""
-    yield
-    unwatch()
 
 
 class Scene:

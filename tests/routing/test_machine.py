@@ -12,19 +12,11 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from nnqpy.errors import Reason
 from tests.kit.cores import Ledger, sender
-from tests.kit.instructions import unwatch
 from tests.kit.interrupts import interrupt
 from tests.kit.peers import HEADER, FakePeer, marry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-
-@pytest.fixture(autouse=True)
-def nothing_watched() -> Iterator[None]:
-    """Leave the code as it was."""
-    yield
-    unwatch()
+    from collections.abc import Callable
 
 
 rooms = st.one_of(st.none(), st.integers(0, 60), st.integers(0, 700_000))

@@ -17,14 +17,13 @@ from nnqpy.proto import Proto
 from nnqpy.routing.core import SMALL
 from nnqpy.routing.questions import SWEEP, Questions
 from tests.kit.cores import Receiver, queue
-from tests.kit.instructions import unwatch
 from tests.kit.interleaving import intrude
 from tests.kit.interrupts import interrupt
 from tests.kit.peers import FakePeer, marry
 from tests.kit.waiters import FakeWaiter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from nnqpy.events import Event
     from nnqpy.routing.questions import Question
@@ -70,13 +69,6 @@ class Scene:
         """Each reply is with its question, in the inbox, or discarded."""
         stats = self.core.stats()
         assert stats.inbox + sum(stats.discarded.values()) == self.arrived
-
-
-@pytest.fixture(autouse=True)
-def nothing_watched() -> Iterator[None]:
-    """Leave the code as it was."""
-    yield
-    unwatch()
 
 
 # --- numbers -------------------------------------------------------------------------------------------------------

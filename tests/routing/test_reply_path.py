@@ -19,23 +19,15 @@ from nnqpy.routing.core import SMALL, SocketCore, next_id
 from nnqpy.routing.outboxes import Outboxes
 from nnqpy.routing.reply_path import ReplyPath
 from tests.kit.cores import queue
-from tests.kit.instructions import unwatch
 from tests.kit.interrupts import interrupt
 from tests.kit.peers import HEADER, FakePeer, frame, marry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 POLICIES: Final = ["block", "drop_newest", "drop_oldest"]
 each_policy = pytest.mark.parametrize("policy", POLICIES)
 WHOLE: Final = len(frame(b"." * 10))
-
-
-@pytest.fixture(autouse=True)
-def nothing_watched() -> Iterator[None]:
-    """Leave the code as it was."""
-    yield
-    unwatch()
 
 
 class Answerer(ReplyPath):

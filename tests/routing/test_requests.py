@@ -15,24 +15,14 @@ from nnqpy.message import Message
 from nnqpy.options import Options
 from nnqpy.proto import Proto
 from nnqpy.routing.requests import Requests
-from tests.kit.instructions import unwatch
 from tests.kit.interrupts import interrupt
 from tests.kit.peers import FakePeer, marry
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from nnqpy.events import Event
 
 NUMBER = b"\x80\0\0\7"
 GOOD = NUMBER + b"good"
-
-
-@pytest.fixture(autouse=True)
-def nothing_watched() -> Iterator[None]:
-    """Leave the code as it was."""
-    yield
-    unwatch()
 
 
 class Answering(Requests):

@@ -20,12 +20,11 @@ import pytest
 from nnqpy.errors import Reason, TlsError
 from nnqpy.transport import tls as module
 from nnqpy.transport.tls import CHUNK, CRUMB, RECORD, WHOLE, TlsStream
-from tests.kit.instructions import unwatch
 from tests.kit.interrupts import interrupt
 from tests.kit.tls import PATIENCE, Ends, ends, take, wait
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
     from types import FrameType
 
     from nnqpy.tls import TlsConfig
@@ -669,13 +668,6 @@ def disguise(stream: TlsStream) -> Disguise:
 def interrupt_in(stream: TlsStream, name: str, at: int) -> None:
     """Have a signal come within the `at`-th call of a method of ssl's, from 1."""
     disguise(stream).calls[name] = at
-
-
-@pytest.fixture(autouse=True)
-def nothing_watched() -> Iterator[None]:
-    """Leave the code as it was."""
-    yield
-    unwatch()
 
 
 OURS: Final = "nnqpy.transport.tls"

@@ -14,7 +14,6 @@ from nnqpy.transport.web import engines
 from nnqpy.wire.websocket import WebSocket
 from tests.kit.cores import queue
 from tests.kit.engines import Line, Socket, close_lines
-from tests.kit.instructions import unwatch
 from tests.kit.interrupts import interrupt
 
 if TYPE_CHECKING:
@@ -40,10 +39,9 @@ BODIES: Final = [b"%03d" % n * 100 for n in range(30)]
 
 @pytest.fixture(autouse=True)
 def nothing_left() -> Iterator[None]:
-    """Close every line, also after a failure, and watch nothing any more."""
+    """Close every line, also after a failure."""
     yield
     close_lines()
-    unwatch()
 
 
 class Layer:
