@@ -310,6 +310,20 @@ async def outcome(face: Face, job: Job[T]) -> T:
     return job.value[0]
 
 
+async def take_no_call(*calls: Callable[[], object]) -> None:
+    """Make each call: it raises `Closed`."""
+    for call in calls:
+        with pytest.raises(Closed):
+            result = call()
+            if inspect.isawaitable(result):
+                await result
+
+
+def check_books(stats: Stats) -> None:
+    """Every message that was accepted is somewhere."""
+    assert stats.accepted == stats.delivered + stats.queued + sum(stats.dropped.values())
+
+
 def settle(jobs: Iterable[Job[Any]]) -> None:
     """Raise the error of a job that nobody asked for; `Closed` is how a job ends whose socket goes away."""
     for job in jobs:
