@@ -248,6 +248,35 @@ class Outbox {
   }
 }
 
+/** A kind of socket that also sends, by an outbox. */
+const Sending = (Kind) =>
+  class extends Kind {
+    constructor(url, peer, options) {
+      super(url, peer, options);
+      this._outbox = new Outbox(this._highWater);
+    }
+
+    /** Settled when the connection has it: awaiting it is what keeps a page from filling its memory. */
+    /** @param {Body} body @returns {Promise<void>} */
+    async send(body) {
+      if (this.closed) throw new Closed();
+      return this._outbox.send(bytes(body));
+    }
+
+    _opened(ws) {
+      this._outbox.attach(ws);
+    }
+
+    _lost() {
+      this._outbox.attach(null);
+    }
+
+    _end() {
+      super._end();
+      this._outbox.end();
+    }
+  };
+
 /** The receiving end of publish and subscribe: nothing comes until something is subscribed to. */
 export class Sub extends Receiver {
   /** @param {string} url @param {Options} [options] */
@@ -301,30 +330,10 @@ export class Pub extends Socket {
 }
 
 /** The end of a pipeline that has the work. */
-export class Push extends Socket {
+export class Push extends Sending(Socket) {
   /** @param {string} url @param {Options} [options] */
   constructor(url, options = {}) {
     super(url, "pull", options);
-    this._outbox = new Outbox(this._highWater);
-  }
-
-  /** Settled when the connection has it: awaiting it is what keeps a page from filling its memory. */
-  /** @param {Body} body @returns {Promise<void>} */
-  async send(body) {
-    if (this.closed) throw new Closed();
-    return this._outbox.send(bytes(body));
-  }
-
-  _opened(ws) {
-    this._outbox.attach(ws);
-  }
-
-  _lost() {
-    this._outbox.attach(null);
-  }
-
-  _end() {
-    this._outbox.end();
   }
 }
 
@@ -337,30 +346,10 @@ export class Pull extends Receiver {
 }
 
 /** One of two (version 0 of the pattern). */
-export class Pair extends Receiver {
+export class Pair extends Sending(Receiver) {
   /** @param {string} url @param {Options} [options] */
   constructor(url, options = {}) {
     super(url, "pair", options);
-    this._outbox = new Outbox(this._highWater);
-  }
-
-  /** Settled when the connection has it. @param {Body} body @returns {Promise<void>} */
-  async send(body) {
-    if (this.closed) throw new Closed();
-    return this._outbox.send(bytes(body));
-  }
-
-  _opened(ws) {
-    this._outbox.attach(ws);
-  }
-
-  _lost() {
-    this._outbox.attach(null);
-  }
-
-  _end() {
-    super._end();
-    this._outbox.end();
   }
 }
 
