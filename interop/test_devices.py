@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from interop.conftest import Peers
+    from interop.peers.pynng_peer import PynngPeer
     from interop.spots import Spots, Transport
     from nnqpy import Message
 
@@ -194,10 +195,7 @@ def test_devices_in_a_row_between_two_of_nng(
     url = spots.url("ipc")
     rep = peers.pynng("rep", "bind", url, ttl_max=most)
     with _row(devices, most, url, spots) as row:
-        req = peers.pynng("req", "connect", row.entry)
-
-        req.send(b"from afar")
-        row.passed(b"from afar")
+        req = _asks_from_afar(row, peers)
         if not arrives:
             with Req(connect=row.last_entry) as near:
                 near.send(b"from nearby")
@@ -214,10 +212,7 @@ def test_devices_in_a_row_between_two_of_nng(
 def test_devices_in_a_row_before_our_rep(devices: int, most: int, arrives: bool, spots: Spots, peers: Peers) -> None:
     """The same with our Rep at the end: it counts what it drops."""
     with Rep(max_ttl=most) as rep, _row(devices, most, rep.bind(spots.any_url("ipc")).url, spots) as row:
-        req = peers.pynng("req", "connect", row.entry)
-
-        req.send(b"from afar")
-        row.passed(b"from afar")
+        req = _asks_from_afar(row, peers)
         if not arrives:
             with Req(connect=row.last_entry) as near:
                 near.send(b"from nearby")
@@ -288,6 +283,14 @@ def _row(devices: int, most: int, url: str, spots: Spots) -> Generator[_Row]:
             stack.enter_context(Device(front, back, tap=None if row.entries else row.see))
             row.entries.append(url)
         yield row
+
+
+def _asks_from_afar(row: _Row, peers: Peers) -> PynngPeer:
+    """Have a Req of nng ask before the first device, and wait until the last one hands that on."""
+    req = peers.pynng("req", "connect", row.entry)
+    req.send(b"from afar")
+    row.passed(b"from afar")
+    return req
 
 
 class _Connects(Protocol):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -13,7 +13,7 @@ from tests.contract.kit import PATIENCE, base_of, outcome, until
 from tests.tasks.kit import Cut, on_both_loops, sweep
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable
+    from collections.abc import AsyncGenerator, Callable, Coroutine
     from pathlib import Path
 
     from tests.contract.kit import Answerer, Asker, Asks, Face, Job, Sock, Surveyor
@@ -45,21 +45,23 @@ def questions(sock: Sock) -> int:
     return len(core.open())  # type: ignore[attr-defined]  # a Questions
 
 
-@asynccontextmanager
-async def served(face: Face, spot: str, cut: Cut, *, held: bool = False) -> AsyncGenerator[Asker]:
-    """A Req with a Rep that serves; in the end nobody waits in any line, and no request is open.
-
-    Held: nothing is answered before what is to be cut has had to wait.
-    """
+def answering(face: Face, cut: Cut, *, held: bool) -> Callable[[bytes], Coroutine[Any, Any, bytes]]:
+    """Return a handler; held, it answers nothing before what is to be cut has had to wait."""
 
     async def answer(body: bytes) -> bytes:
         if held:
             await until(face, lambda: cut.suspended)
         return b"re " + body
 
+    return answer
+
+
+@asynccontextmanager
+async def served(face: Face, spot: str, cut: Cut, *, held: bool = False) -> AsyncGenerator[Asker]:
+    """A Req with a Rep that serves; in the end nobody waits in any line, and no request is open."""
     async with face.crowd() as crowd, face.rep() as rep, face.req() as req:
         await meet(req, rep, spot)
-        serving = crowd.start(rep.serve, answer)
+        serving = crowd.start(rep.serve, answering(face, cut, held=held))
         yield req
         assert (face.receiving(req), face.sending(req), questions(req)) == (0, 0, 0)
         await rep.close()
@@ -394,16 +396,7 @@ async def test_a_cancelled_handler_answers_nothing(face: Face, spot: str) -> Non
 
 @asynccontextmanager
 async def surveyed(face: Face, spot: str, cut: Cut, *, held: bool = True) -> AsyncGenerator[Surveyor]:
-    """A Surveyor and two Respondents that serve; in the end nobody waits, and no reply went to nobody.
-
-    Held: nothing is answered before what is to be cut has had to wait.
-    """
-
-    async def answer(body: bytes) -> bytes:
-        if held:
-            await until(face, lambda: cut.suspended)
-        return b"re " + body
-
+    """A Surveyor and two Respondents that serve; in the end nobody waits, and no reply went to nobody."""
     async with (
         face.crowd() as crowd,
         face.surveyor(survey_time=60) as surveyor,
@@ -413,7 +406,7 @@ async def surveyed(face: Face, spot: str, cut: Cut, *, held: bool = True) -> Asy
         url = surveyor.bind(spot).url
         for respondent in (one, two):
             await respondent.connect(url, wait=True, timeout=PATIENCE)
-            crowd.start(respondent.serve, answer)
+            crowd.start(respondent.serve, answering(face, cut, held=held))
         await surveyor.wait_for_peers(2, PATIENCE)
         yield surveyor
         assert face.receiving(surveyor) == 0
