@@ -9,7 +9,7 @@ import pytest
 from interop.peers import choose
 from interop.peers.pynng_peer import NngDevice, PynngPeer
 from interop.spots import Spots
-from tests.kit.pem import certificates
+from tests.kit.certificates import certificates
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

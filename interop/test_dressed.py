@@ -12,6 +12,7 @@ import pytest
 
 import nnqpy
 from interop.cases import PATTERNS, Flow
+from tests.kit.certificates import config_of
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -55,13 +56,7 @@ class Place:
         settings: dict[str, Any] = {"subscribe": ""} if ours == "sub" else {}
         options: dict[str, int | str] = {"recv_max_size": 0}
         if transport != "ws":
-            folder = self._certificates
-            settings["tls"] = nnqpy.TlsConfig(
-                ca=folder / "ca.pem",
-                cert=folder / "cert.pem",
-                key=folder / "key.pem",
-                require_client_cert=mutual and side == "connect",
-            )
+            settings["tls"] = config_of(self._certificates, require_client_cert=mutual and side == "connect")
             options["tls"] = str(self._certificates)
             if mutual:
                 options["mutual"] = 1

@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, settings
 
 from nnqpy import reactor
 from nnqpy.turns import State
+from tests.kit.certificates import certificates
 from tests.kit.instructions import unwatch
-from tests.kit.pem import certificates
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

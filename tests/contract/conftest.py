@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from nnqpy.base import BaseSocket
-from nnqpy.tls import TlsConfig
+from tests.kit.certificates import config_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,10 +49,9 @@ def stream_spot(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 @pytest.fixture
 def tls_for_all(monkeypatch: pytest.MonkeyPatch, certificates: Path) -> None:
     """Have every socket know who it is and whom to trust."""
-    config = TlsConfig(ca=certificates / "ca.pem", cert=certificates / "cert.pem", key=certificates / "key.pem")
     defaults = BaseSocket.__init__.__kwdefaults__
     assert defaults is not None
-    monkeypatch.setitem(defaults, "tls", config)
+    monkeypatch.setitem(defaults, "tls", config_of(certificates))
 
 
 def spot_of(scheme: str, folder: Path) -> str:

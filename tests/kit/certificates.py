@@ -1,4 +1,7 @@
-"""Certificates of all kinds, good ones and bad ones, for tests: one CA a run, keys on P-256."""
+"""Certificates of all kinds, good ones and bad ones, for tests: one CA a run, keys on P-256.
+
+The good ones say what strict verification wants, which is Python's default from 3.13 on (RFC 5280).
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,13 @@ from functools import cache
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from nnqpy.tls import TlsConfig
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,6 +51,22 @@ class Identity:
         cert.write_bytes(self.pem)
         key.write_bytes(self.key_pem())
         return {"cert": cert, "key": key}
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the CA (ca.pem) and a certificate of its for this machine (cert.pem, key.pem; both.pem)."""
+    folder = tmp_path_factory.mktemp("certificates")
+    own = made("localhost", by=authority(), names=("localhost", "127.0.0.1"))
+    for name, text in (("ca", authority().pem), ("cert", own.pem), ("key", own.key_pem())):
+        (folder / f"{name}.pem").write_bytes(text)
+    (folder / "both.pem").write_bytes(own.pem + own.key_pem())
+    return folder
+
+
+def config_of(folder: Path, **more: Any) -> TlsConfig:
+    """Return a config for either end, of what `certificates` has written."""
+    return TlsConfig(ca=folder / "ca.pem", cert=folder / "cert.pem", key=folder / "key.pem", **more)
 
 
 @cache
@@ -88,12 +110,32 @@ def made(
         .not_valid_before(now + timedelta(days=days[0]))
         .not_valid_after(now + timedelta(days=days[1]))
         .add_extension(x509.BasicConstraints(ca=ca, path_length=path_length), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key((by.key if by else key).public_key()), critical=False
+        )
     )
+    if ca:
+        builder = builder.add_extension(_SIGNS, critical=True)
     if names:
         builder = builder.add_extension(x509.SubjectAlternativeName([_general(one) for one in names]), critical=False)
     if uses:
         builder = builder.add_extension(x509.ExtendedKeyUsage(uses), critical=False)
     return Identity(builder.sign(by.key if by else key, hashes.SHA256()), key)
+
+
+_SIGNS = x509.KeyUsage(
+    digital_signature=True,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    key_cert_sign=True,
+    crl_sign=True,
+    encipher_only=False,
+    decipher_only=False,
+)
+"""What a CA's key is for."""
 
 
 def _general(name: str) -> Any:

@@ -31,9 +31,9 @@ HERE: Final = ("localhost", "127.0.0.1")
 GREETING: Final = b"\0SP\0\0P\0\0"
 
 
-def trusting(papers: Path, **more: Any) -> TlsConfig:
+def trusting(certificates: Path, **more: Any) -> TlsConfig:
     """Return a config that trusts the CA."""
-    return TlsConfig(ca=papers / "ca.pem", **more)
+    return TlsConfig(ca=certificates / "ca.pem", **more)
 
 
 def insecure(**more: Any) -> TlsConfig:
@@ -86,9 +86,9 @@ bad = pytest.mark.parametrize(("make", "ours", "theirs"), BAD.values(), ids=BAD)
 
 
 @pytest.mark.parametrize("name", ["localhost", "127.0.0.1"])
-def test_a_dialer_takes_a_certificate_of_its_ca(config: TlsConfig, papers: Path, name: str) -> None:
+def test_a_dialer_takes_a_certificate_of_its_ca(config: TlsConfig, certificates: Path, name: str) -> None:
     """For the host, or the address, that it has dialled."""
-    near, far = shake(trusting(papers), config, name=name)
+    near, far = shake(trusting(certificates), config, name=name)
 
     assert isinstance(near, TlsStream)
     assert isinstance(far, TlsStream)
@@ -99,12 +99,12 @@ def test_a_dialer_takes_a_certificate_of_its_ca(config: TlsConfig, papers: Path,
 
 @bad
 def test_a_dialer_takes_no_other(
-    tmp_path: Path, papers: Path, make: Callable[[Any], Identity], ours: Reason, theirs: Reason
+    tmp_path: Path, certificates: Path, make: Callable[[Any], Identity], ours: Reason, theirs: Reason
 ) -> None:
     """And says why; the listener hears it by an alert (R-40, B-59)."""
     server = TlsConfig(**make(SERVER).write(tmp_path, "bad"))
 
-    near, far = shake(trusting(papers), server)
+    near, far = shake(trusting(certificates), server)
 
     assert (reason_of(near), reason_of(far)) == (ours, theirs)
 
@@ -125,35 +125,35 @@ def test_an_insecure_dialer_takes_any(
 
 
 @pytest.mark.parametrize("name", ["elsewhere", "127.0.0.2", "sub.localhost"])
-def test_a_certificate_is_for_its_own_host_alone(config: TlsConfig, papers: Path, name: str) -> None:
+def test_a_certificate_is_for_its_own_host_alone(config: TlsConfig, certificates: Path, name: str) -> None:
     """A good one of somebody else does not help (R-39)."""
-    near, far = shake(trusting(papers), config, name=name)
+    near, far = shake(trusting(certificates), config, name=name)
 
     assert (reason_of(near), reason_of(far)) == (Reason.TLS_HOSTNAME, Reason.TLS_CERT_UNTRUSTED)
 
 
-def test_a_common_name_is_no_host_name(tmp_path: Path, papers: Path) -> None:
+def test_a_common_name_is_no_host_name(tmp_path: Path, certificates: Path) -> None:
     """Only the alternative names count."""
     server = TlsConfig(**made("localhost", by=authority()).write(tmp_path, "cn"))
 
-    assert reason_of(shake(trusting(papers), server)[0]) is Reason.TLS_HOSTNAME
+    assert reason_of(shake(trusting(certificates), server)[0]) is Reason.TLS_HOSTNAME
 
 
 @pytest.mark.parametrize("name", ["", ".bad", "a\0b"])
-def test_without_a_name_there_is_no_connection(config: TlsConfig, papers: Path, name: str) -> None:
+def test_without_a_name_there_is_no_connection(config: TlsConfig, certificates: Path, name: str) -> None:
     """Never is the check left out because there is nothing to check against (R-39)."""
-    near, far = shake(trusting(papers), config, name=name)
+    near, far = shake(trusting(certificates), config, name=name)
 
     assert (reason_of(near), reason_of(far)) == (Reason.TLS_HOSTNAME, Reason.TLS_HANDSHAKE)
 
 
-def test_the_config_s_name_goes_before_the_host_s(config: TlsConfig, papers: Path) -> None:
+def test_the_config_s_name_goes_before_the_host_s(config: TlsConfig, certificates: Path) -> None:
     """For a listener that is dialled by a number, or through a tunnel."""
-    assert reason_of(shake(trusting(papers, server_name="localhost"), config, name="10.0.0.1")[0]) is None
-    assert reason_of(shake(trusting(papers, server_name="other"), config)[0]) is Reason.TLS_HOSTNAME
+    assert reason_of(shake(trusting(certificates, server_name="localhost"), config, name="10.0.0.1")[0]) is None
+    assert reason_of(shake(trusting(certificates, server_name="other"), config)[0]) is Reason.TLS_HOSTNAME
 
 
-def test_a_missing_link_is_no_trust(tmp_path: Path, papers: Path) -> None:
+def test_a_missing_link_is_no_trust(tmp_path: Path, certificates: Path) -> None:
     """With the certificate in between it is; one CA too many is not (B-59)."""
     between = made("between", by=authority(), ca=True, path_length=0)
     below = made("below", by=between, ca=True)
@@ -167,13 +167,13 @@ def test_a_missing_link_is_no_trust(tmp_path: Path, papers: Path) -> None:
     for name, (identity, rest) in chains.items():
         files = identity.write(tmp_path, name.replace(" ", "-"))
         files["cert"].write_bytes(identity.pem + rest)
-        outcomes[name] = reason_of(shake(trusting(papers), TlsConfig(**files))[0])
+        outcomes[name] = reason_of(shake(trusting(certificates), TlsConfig(**files))[0])
 
     untrusted = Reason.TLS_CERT_UNTRUSTED
     assert outcomes == {"missing": untrusted, "whole": None, "too long": untrusted}
 
 
-def test_a_weak_key_is_no_trust(tmp_path: Path, papers: Path) -> None:
+def test_a_weak_key_is_no_trust(tmp_path: Path, certificates: Path) -> None:
     """RSA of 1024 bits is refused where the config is made, by OpenSSL's own rules (B-59)."""
     weak = made("x", by=authority(), names=HERE, key=rsa.generate_private_key(65537, 1024))
 
@@ -182,20 +182,22 @@ def test_a_weak_key_is_no_trust(tmp_path: Path, papers: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [2, 200])
-def test_a_long_chain_is_bounded(tmp_path: Path, papers: Path, number: int) -> None:
+def test_a_long_chain_is_bounded(tmp_path: Path, certificates: Path, number: int) -> None:
     """Of 200 certificates the dialer reads what OpenSSL allows; it does not fall over (R-43)."""
     identity = made("x", by=authority(), names=HERE)
     files = identity.write(tmp_path, "chain")
     files["cert"].write_bytes(identity.pem + authority("other").pem * (number - 1))
 
-    assert reason_of(shake(trusting(papers), TlsConfig(**files))[0]) in {None, Reason.TLS_BAD_RECORD}
+    assert reason_of(shake(trusting(certificates), TlsConfig(**files))[0]) in {None, Reason.TLS_BAD_RECORD}
 
 
-def test_very_many_names_are_bounded(tmp_path: Path, papers: Path) -> None:
+def test_very_many_names_are_bounded(tmp_path: Path, certificates: Path) -> None:
     """10,000 of them are more than a dialer reads of a certificate (R-43)."""
     many = made("x", by=authority(), names=tuple(f"host-{n}.example.com" for n in range(10_000)))
 
-    assert reason_of(shake(trusting(papers), TlsConfig(**many.write(tmp_path, "many")))[0]) is Reason.TLS_BAD_RECORD
+    assert (
+        reason_of(shake(trusting(certificates), TlsConfig(**many.write(tmp_path, "many")))[0]) is Reason.TLS_BAD_RECORD
+    )
 
 
 # --- the dialer's certificate --------------------------------------------------------------------------------
@@ -249,12 +251,12 @@ async def readable(sock: socket.socket) -> None:
         loop.remove_reader(sock)
 
 
-def test_a_listener_takes_the_clients_of_its_ca(config: TlsConfig, papers: Path, tmp_path: Path) -> None:
+def test_a_listener_takes_the_clients_of_its_ca(config: TlsConfig, certificates: Path, tmp_path: Path) -> None:
     """And knows their names."""
     server = TlsConfig(ca=config.ca, cert=config.cert, key=config.key, require_client_cert=True)
     worker = made("worker-7", by=authority(), names=("worker-7",), uses=(CLIENT,))
 
-    ours, theirs, stream = greet(trusting(papers, **worker.write(tmp_path, "worker")), server)
+    ours, theirs, stream = greet(trusting(certificates, **worker.write(tmp_path, "worker")), server)
 
     assert (ours, theirs) == (None, None)
     assert isinstance(stream, TlsStream)
@@ -264,12 +266,12 @@ def test_a_listener_takes_the_clients_of_its_ca(config: TlsConfig, papers: Path,
 
 @bad
 def test_a_listener_takes_no_other(
-    config: TlsConfig, tmp_path: Path, papers: Path, make: Callable[[Any], Identity], ours: Reason, theirs: Reason
+    config: TlsConfig, tmp_path: Path, certificates: Path, make: Callable[[Any], Identity], ours: Reason, theirs: Reason
 ) -> None:
     """With TLS 1.3 the dialer is done by then: it learns of it where it waits for the greeting (R-40, B-59)."""
     server = TlsConfig(ca=config.ca, cert=config.cert, key=config.key, require_client_cert=True)
 
-    said, heard, stream = greet(trusting(papers, **make(CLIENT).write(tmp_path, "bad")), server)
+    said, heard, stream = greet(trusting(certificates, **make(CLIENT).write(tmp_path, "bad")), server)
 
     assert (heard, stream) == (ours, None)
     assert said is theirs
@@ -277,21 +279,21 @@ def test_a_listener_takes_no_other(
 
 @bad
 def test_a_listener_that_asks_for_none_takes_any(
-    config: TlsConfig, tmp_path: Path, papers: Path, make: Callable[[Any], Identity], ours: Reason, theirs: Reason
+    config: TlsConfig, tmp_path: Path, certificates: Path, make: Callable[[Any], Identity], ours: Reason, theirs: Reason
 ) -> None:
     """It does not look at what it did not ask for, and does not take it for a name either (R-40)."""
-    said, heard, stream = greet(trusting(papers, **make(CLIENT).write(tmp_path, "bad")), config)
+    said, heard, stream = greet(trusting(certificates, **make(CLIENT).write(tmp_path, "bad")), config)
 
     assert (said, heard) == (None, None)
     assert isinstance(stream, TlsStream)
     assert stream.certificate is None
 
 
-def test_a_client_without_a_certificate_is_told_so(config: TlsConfig, papers: Path) -> None:
+def test_a_client_without_a_certificate_is_told_so(config: TlsConfig, certificates: Path) -> None:
     """Both ends say the same (B-59)."""
     server = TlsConfig(ca=config.ca, cert=config.cert, key=config.key, require_client_cert=True)
 
-    assert greet(trusting(papers), server) == (Reason.TLS_CERT_REQUIRED, Reason.TLS_CERT_REQUIRED, None)
+    assert greet(trusting(certificates), server) == (Reason.TLS_CERT_REQUIRED, Reason.TLS_CERT_REQUIRED, None)
 
 
 # --- strangers and troublemakers -----------------------------------------------------------------------------
@@ -477,7 +479,9 @@ def refused(config: TlsConfig, context: ssl.SSLContext) -> object:
 
 
 @pytest.mark.parametrize("server_side", [True, False], ids=["listener", "dialer"])
-def test_nothing_is_left_of_a_handshake_that_broke_off(config: TlsConfig, papers: Path, server_side: bool) -> None:
+def test_nothing_is_left_of_a_handshake_that_broke_off(
+    config: TlsConfig, certificates: Path, server_side: bool
+) -> None:
     """At any of its flights, a hundred times (R-45)."""
     gc.collect()
     before = sum(isinstance(one, ssl.SSLObject) for one in gc.get_objects())
@@ -516,7 +520,11 @@ def test_a_peer_that_is_gone_when_it_is_to_hear_why_is_no_trouble(config: TlsCon
 
 
 def test_nothing_secret_is_logged(
-    config: TlsConfig, papers: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    config: TlsConfig,
+    certificates: Path,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Neither what is sent nor a key, whatever the level is, and whatever goes wrong (R-44)."""
     caplog.set_level(logging.DEBUG)

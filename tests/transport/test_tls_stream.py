@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import random
-import shutil
 import signal
 import socket
 import ssl
@@ -21,6 +20,7 @@ from nnqpy.errors import Reason, TlsError
 from nnqpy.transport import tls as module
 from nnqpy.transport.tls import CHUNK, CRUMB, RECORD, WHOLE, TlsStream
 from tests.kit.interrupts import interrupt
+from tests.kit.programs import program
 from tests.kit.tls import PATIENCE, Ends, ends, take, wait
 
 if TYPE_CHECKING:
@@ -534,14 +534,13 @@ def test_a_peer_that_sends_much_and_says_nothing_is_given_up(
             both.far.recv(1)
 
 
-@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is another implementation's program here")
 def test_key_updates_are_answered(config: TlsConfig) -> None:
     """From OpenSSL's own client: it changes its key, and wants us to change ours."""
     with socket.create_server(("127.0.0.1", 0)) as listener, ExitStack() as stack:
         port = listener.getsockname()[1]
         client = stack.enter_context(
             subprocess.Popen(
-                ["openssl", "s_client", "-connect", f"127.0.0.1:{port}", "-tls1_3", "-quiet", "-no_ign_eof"],
+                [program("openssl"), "s_client", "-connect", f"127.0.0.1:{port}", "-tls1_3", "-quiet", "-no_ign_eof"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
