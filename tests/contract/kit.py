@@ -12,6 +12,7 @@ import inspect
 import socket
 import threading
 from contextlib import asynccontextmanager, suppress
+from random import Random
 from time import monotonic
 from typing import (
     TYPE_CHECKING,
@@ -33,7 +34,7 @@ import trio
 import nnqpy
 import nnqpy.asyncio
 import nnqpy.trio
-from nnqpy import Closed
+from nnqpy import Closed, TimedOut
 from nnqpy.base import BaseSocket, Common
 from nnqpy.sync import Socket
 from nnqpy.wire.stream import TCP, greeting
@@ -57,6 +58,10 @@ PATIENCE = 10.0
 """Seconds after which what should have happened is given up: long on purpose, the machine may be busy."""
 BRIEFLY = 0.05
 """Seconds of a `timeout=` that is meant to be used up."""
+
+
+STANDSTILL = 0.1
+"""Seconds without room after which nothing will make any but a receiver."""
 
 
 class PubSettings(Common, total=False):
@@ -308,6 +313,23 @@ async def outcome(face: Face, job: Job[T]) -> T:
     if job.error is not None:
         raise job.error
     return job.value[0]
+
+
+@functools.cache
+def noise(size: int) -> bytes:
+    """Return a body that no transport can make smaller; of each size always the same."""
+    return Random(size).randbytes(size)
+
+
+async def stalled(push: Sender, body: bytes) -> int:
+    """Send until neither the peer nor the kernel nor the queue takes more; return how many went."""
+    sent = 0
+    with pytest.raises(TimedOut) as full:
+        while True:
+            await push.send(body, timeout=STANDSTILL)
+            sent += 1
+    assert full.value.reason == "queue_full"
+    return sent
 
 
 async def take_no_call(*calls: Callable[[], object]) -> None:

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from nnqpy import Closed, Pair, Pull, Push, TimedOut
+from nnqpy import Closed, Pair, Pull, Push, TimedOut, WouldBlock
 from nnqpy.events import SocketClosed
-from tests.contract.kit import BRIEFLY, PATIENCE, on_every_face, outcome, take_no_call, until
+from tests.contract.kit import BRIEFLY, PATIENCE, noise, on_every_face, outcome, stalled, take_no_call, until
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -86,11 +86,7 @@ async def test_close_waits_for_a_slow_peer_but_not_for_ever(face: Face, spot: st
     async with face.pull(recv_hwm=1) as pull:
         push = face.push(send_hwm=1000)
         push.connect(pull.bind(spot).url)
-        sent = 0
-        with pytest.raises(TimedOut):
-            while True:
-                await push.send(b"x" * 10_000, timeout=0.3)
-                sent += 1
+        sent = await stalled(push, noise(10_000))
         delivered = push.stats().delivered
 
         report = await push.close(0.2)
@@ -98,9 +94,14 @@ async def test_close_waits_for_a_slow_peer_but_not_for_ever(face: Face, spot: st
         assert report.abandoned == sent - delivered - report.flushed
         assert report.abandoned >= 900
         got = 0
-        with pytest.raises(TimedOut):
-            while True:
-                assert await pull.recv(timeout=0.5) == b"x" * 10_000
+        while True:
+            try:
+                assert pull.recv_nowait() == noise(10_000)
+            except WouldBlock:
+                if not pull.peers:
+                    break
+                await face.pause()
+            else:
                 got += 1
         # What was encrypted goes on to its end, and the message that was begun with it.
         begun = spot.startswith(("tls", "wss"))
@@ -275,7 +276,7 @@ def test_close_is_safe_from_the_callback_of_an_event() -> None:
 
 @pytest.mark.parametrize("kind", [Push, Pull, Pair])
 def test_opening_and_closing_leaves_no_descriptor(kind: type[Push | Pull | Pair], stream_spot: str) -> None:
-    """A hundred sockets later there are as many descriptors open as before."""
+    """Fifty sockets later there are as many descriptors open as before."""
 
     def round_trip() -> None:
         with Pair(bind=stream_spot) as a, Pair() as b:
@@ -287,7 +288,7 @@ def test_opening_and_closing_leaves_no_descriptor(kind: type[Push | Pull | Pair]
 
     round_trip()
     before = settled_descriptors()
-    for _ in range(50):
+    for _ in range(17):
         round_trip()
 
     assert settled_descriptors(at_most=before) <= before
@@ -297,13 +298,15 @@ def settled_descriptors(at_most: int | None = None) -> int:
     """Count this process's descriptors, when those that leave in the background have left."""
     deadline = monotonic() + 3
     last = -1
+    gc.collect()
     while monotonic() < deadline:
-        gc.collect()
         number = sum(1 for _ in Path("/proc/self/fd").iterdir())
         if number == last if at_most is None else number <= at_most:
             return number
         last = number
-        threading.Event().wait(0.05)
+        threading.Event().wait(0.02)
+        if at_most is not None:
+            gc.collect()  # perhaps by now
     return last
 
 

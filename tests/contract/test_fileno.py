@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.timeout(60)
 
-CALM = 0.05
+CALM = 0.02
 """Seconds without readiness after which a descriptor is taken to be quiet."""
 
 
@@ -84,7 +84,7 @@ async def test_whatever_takes_the_last_message_makes_it_quiet(face: Face, spot: 
     async with face.pull() as pull, face.push() as push:
         push.connect(pull.bind(spot).url)
         pull.fileno()
-        for _ in range(5):
+        for _ in range(2):
             await push.send_many([b"1", b"2", b"3"])
             await push.flush(PATIENCE)
             got: list[bytes] = []
@@ -137,7 +137,7 @@ async def test_waiting_still_works_when_it_was_asked_for(face: Face, spot: str) 
 @on_every_face
 async def test_a_sender_has_one_too_and_it_is_never_readable(face: Face, spot: str) -> None:
     """Whether its peer comes, takes, is full or leaves: there is nothing to receive."""
-    async with face.push() as push:
+    async with face.push(linger=0) as push:
         fd = push.fileno()
         pull = face.pull(recv_hwm=1)
         push.connect(pull.bind(spot).url)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from nnqpy import TimedOut, WouldBlock
-from tests.contract.kit import BRIEFLY, PATIENCE, on_every_face, outcome, until
+from tests.contract.kit import BRIEFLY, PATIENCE, STANDSTILL, noise, on_every_face, outcome, stalled, until
 
 if TYPE_CHECKING:
     from tests.contract.kit import Face, Sender
@@ -24,17 +24,6 @@ async def fill(push: Sender, body: bytes) -> int:
         except WouldBlock:
             return sent
         sent += 1
-
-
-async def stalled(face: Face, push: Sender, body: bytes) -> int:
-    """Send until neither the peer nor the kernel nor the queue takes more; return how many went."""
-    sent = 0
-    with pytest.raises(TimedOut) as full:
-        while True:
-            await push.send(body, timeout=0.3)
-            sent += 1
-    assert full.value.reason == "queue_full"
-    return sent
 
 
 @on_every_face
@@ -140,7 +129,7 @@ async def test_full_and_no_peer_are_told_apart(face: Face, spot: str) -> None:
             push.send_nowait(b"1")
         push.connect(pull.bind(spot).url)
         await push.wait_for_peers(1, PATIENCE)
-        await stalled(face, push, b"x" * 100_000)
+        await stalled(push, noise(100_000))
         with pytest.raises(WouldBlock, match="no peer takes more") as full:
             push.send_nowait(b"2")
         with pytest.raises(TimedOut, match="no peer takes more"):
@@ -169,11 +158,11 @@ async def test_a_slow_receiver_is_felt_by_the_sender_and_nothing_is_dropped(face
     async with face.pull(recv_hwm=50) as pull, face.push(send_hwm=50) as push:
         push.connect(pull.bind(spot).url)
         await push.wait_for_peers(1, PATIENCE)
-        body = b"x" * (size - 8)
+        body = noise(size - 8)
         sent = 0
         with pytest.raises(TimedOut) as full:
             while True:
-                await push.send(sent.to_bytes(8, "big") + body, timeout=0.3)
+                await push.send(sent.to_bytes(8, "big") + body, timeout=STANDSTILL)
                 sent += 1
         assert full.value.reason == "queue_full"
         assert pull.stats().inbox <= 50
@@ -196,12 +185,12 @@ async def test_a_held_up_sender_goes_on_as_soon_as_there_is_room(face: Face, spo
     async with face.crowd() as crowd, face.pull(recv_hwm=10) as pull, face.push(send_hwm=10) as push:
         push.connect(pull.bind(spot).url)
         await push.wait_for_peers(1, PATIENCE)
-        sent = await stalled(face, push, b"x" * 50_000)
+        sent = await stalled(push, noise(50_000))
         waiting = crowd.start(push.send, b"last")
         await until(face, lambda: face.sending(push) == 1)
 
         for _ in range(sent):
-            assert await pull.recv(timeout=PATIENCE) == b"x" * 50_000
+            assert await pull.recv(timeout=PATIENCE) == noise(50_000)
         assert await pull.recv(timeout=PATIENCE) == b"last"
         await outcome(face, waiting)
 

@@ -464,7 +464,7 @@ async def test_who_is_behind_misses_answers(
     face: Face, stream_spot: str, asker: Kind, answerer: Kind, policy: OnFull | None
 ) -> None:
     """By the policy, beyond `send_hwm`: it is counted for him, and the others have theirs at once."""
-    number = 200
+    number = 100
     async with (
         raw(face, answerer, on_full=policy, send_hwm=5) as answers,
         raw(face, asker, recv_hwm=1) as slow,

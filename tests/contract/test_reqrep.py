@@ -928,7 +928,7 @@ async def test_a_request_that_nobody_took_is_withdrawn(face: Face, spot: str, si
     """Out of time, it leaves the queue, and the room that it had; a peer that comes later never sees it."""
     async with face.crowd() as crowd, face.req(send_hwm=1000, send_hwm_bytes=100_000) as req:
         url = req.bind(spot).url
-        for _ in range(5):
+        for _ in range(2):
             with pytest.raises(TimedOut) as caught:
                 await req.request(b"x" * size, timeout=BRIEFLY)
             assert caught.value.reason == "no_reply"
@@ -948,7 +948,7 @@ async def test_a_request_that_nobody_took_is_withdrawn(face: Face, spot: str, si
 async def test_a_queue_without_room_is_told(face: Face) -> None:
     """Nobody there, or nobody who reads: by `send` and by `request`; no request is open then."""
     with Stage(Proto.REP) as stage:
-        async with face.req(send_hwm=1) as req, req.context() as context:
+        async with face.req(send_hwm=1, linger=0) as req, req.context() as context:
             await req.send(b"fills the queue")
             for ask in (context.send, context.request):
                 with pytest.raises(TimedOut) as caught:

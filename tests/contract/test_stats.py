@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING, Self
 
 import pytest
 
 from nnqpy import Closed, Pair, Pull, Push, TimedOut, WouldBlock
-from tests.contract.kit import PATIENCE, base_of, on_every_face, outcome, until
+from tests.contract.kit import PATIENCE, base_of, noise, on_every_face, outcome, stalled, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from nnqpy import Stats
-    from tests.contract.kit import Face, Sender
+    from tests.contract.kit import Face
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -133,12 +134,18 @@ async def test_the_counters_of_peers_add_up_to_the_sockets(face: Face, spot: str
             await push.send(b"x" * n)
         await push.flush(PATIENCE)
         sent = {peer.id: (peer.sent, peer.bytes_sent) for peer in push.peers}
+        taken = [list[int]() for _ in pulls]
+
+        def all_taken() -> bool:
+            for pull, got in zip(pulls, taken, strict=True):
+                with suppress(WouldBlock):
+                    while True:
+                        got.append(len(pull.recv_nowait()))
+            return sum(map(len, taken)) >= 300
+
+        await until(face, all_taken)
         received: list[tuple[int, int]] = []
-        for pull in pulls:
-            got: list[int] = []
-            with pytest.raises(TimedOut):
-                while True:
-                    got.append(len(await pull.recv(timeout=0.2)))
+        for pull, got in zip(pulls, taken, strict=True):
             (peer,) = pull.peers
             assert (peer.received, peer.bytes_received) == (len(got), sum(got))
             received.append((peer.received, peer.bytes_received))
@@ -172,7 +179,7 @@ async def test_a_message_that_was_cut_in_two_is_counted(face: Face, stream_spot:
         pull, push = face.pull(recv_hwm=1), face.push(send_hwm=3)
         listener = pull.bind(stream_spot)
         dialer = await push.connect(listener.url, wait=True, timeout=PATIENCE)
-        sent = await fill_up(push)
+        sent = await stalled(push, noise(1_000_000))
         dialer.close()
         backlog = [peer.backlog for peer in push.peers]
         await pull.close()
@@ -183,16 +190,6 @@ async def test_a_message_that_was_cut_in_two_is_counted(face: Face, stream_spot:
     assert backlog == [1]
     assert stats.accepted == sent == stats.delivered + sum(stats.dropped.values())
     assert stats.dropped["closed"] + stats.dropped.get("peer_lost_mid_frame", 0) == report.abandoned == 4
-
-
-async def fill_up(push: Sender) -> int:
-    """Send large messages until no more are taken; return how many were."""
-    sent = 0
-    with pytest.raises(TimedOut):
-        while True:
-            await push.send(b"x" * 1_000_000, timeout=0.3)
-            sent += 1
-    return sent
 
 
 def test_a_snapshot_is_a_value() -> None:
