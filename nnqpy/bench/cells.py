@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nnqpy.bench.events import LARGEST
-from nnqpy.bench.libraries import OURS
+from nnqpy.bench.libraries import OURS, PYTHON
 from nnqpy.bench.topics import PREFIXES
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class Cell:
 
     def refusal(self, library: Entry) -> str:
         """Why this library takes no part here; "" if it does."""
-        if self.ours_only and library.name != OURS:
+        if self.ours_only and library.name not in (OURS, PYTHON):
             return "-"
         return library.refuses.get(self.group, "")
 

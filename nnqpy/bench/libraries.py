@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import nnqpy
+from nnqpy import accel
 from nnqpy.bench.crowd import Dialect
 
 if TYPE_CHECKING:
@@ -18,9 +19,11 @@ if TYPE_CHECKING:
 
     from nnqpy.bench.adapters import Library
 
-__all__ = ["LIBRARIES", "OURS", "RAW", "Entry", "named"]
+__all__ = ["LIBRARIES", "OURS", "PYTHON", "RAW", "Entry", "named"]
 
 OURS = "nnqpy"
+PYTHON = "nnqpy-python"
+"""nnqpy without its compiled half, where it has one."""
 RAW = "raw"
 
 
@@ -35,6 +38,7 @@ class Entry:
         adapter: module and class, loaded by the worker only.
         dialect: the greeting that its connections speak.
         refuses: groups of cells that it takes no part in, and why.
+        environment: variables that its workers have.
     """
 
     name: str
@@ -43,16 +47,19 @@ class Entry:
     adapter: str
     dialect: Dialect
     refuses: Mapping[str, str] = field(default_factory=dict[str, str])
+    environment: Mapping[str, str] = field(default_factory=dict[str, str])
 
     @property
     def present(self) -> bool:
-        """Whether this interpreter can import it."""
+        """Whether this interpreter can import it; of our two halves the second one counts if it is another than the first."""
+        if self.name == PYTHON:
+            return accel.compiled is not None
         return not self.module or find_spec(self.module) is not None
 
     def version(self) -> str:
         """The version of the installed package, "" where there is none to ask."""
-        if self.name == OURS:
-            return nnqpy.__version__  # a source tree has no metadata
+        if self.name in (OURS, PYTHON):  # a source tree has no metadata
+            return f"{nnqpy.__version__} {accel.describe() if self.name == OURS else 'in Python'}"
         try:
             return metadata.version(self.distribution) if self.distribution else ""
         except metadata.PackageNotFoundError:
@@ -72,6 +79,7 @@ LIBRARIES: Mapping[str, Entry] = {
     entry.name: entry
     for entry in (
         Entry(OURS, "nnqpy.sync", "nnqpy", "ours:Ours", Dialect.SP),
+        Entry(PYTHON, "nnqpy.sync", "nnqpy", "ours:Ours", Dialect.SP, environment={"NNQPY_ACCEL": "0"}),
         Entry("pyzmq", "zmq", "pyzmq", "zmq:Pyzmq", Dialect.ZMTP, _NO_WEB | {"threads": "not thread-safe"}),
         Entry("pyomq", "pyomq", "pyomq", "zmq:Pyomq", Dialect.ZMTP, _NO_WEB),
         Entry("pynng", "pynng", "pynng", "pynng:Pynng", Dialect.SP, {"device": "has none"}),

@@ -14,6 +14,7 @@ import sysconfig
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from nnqpy.bench.libraries import LIBRARIES
 from nnqpy.bench.tasks import Task
 
 if TYPE_CHECKING:
@@ -136,7 +137,7 @@ class Stage:
             stdin=pipe,
             stdout=pipe,
             stderr=pipe,
-            env=_environment(),
+            env={**_environment(), **LIBRARIES[self._library].environment},
         )
         actor = Actor(task, process)
         self._actors.append(actor)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from nnqpy.bench.libraries import OURS, RAW
+from nnqpy.bench.libraries import OURS, PYTHON, RAW
 from nnqpy.bench.results import Results
 
 if TYPE_CHECKING:
@@ -40,21 +40,29 @@ class Verdict:
 
 
 def judge(results: Results) -> list[Verdict]:
-    """The targets of the groups that were run, in the order of the report; none if nnqpy took no part."""
+    """The targets of the groups that were run, in the order of the report; none if nnqpy took no part.
+
+    Where both of its halves did, the one in Python is held to what it promises, and the compiled one to more.
+    """
     if OURS not in results.libraries:
         return []
-    groups = {cell.group for cell in results.cells}
-    return [target(results) for group, target in _TARGETS if group in groups or group == "all"]
+    groups = {cell.group for cell in results.cells} | {"all"}
+    both = PYTHON in results.libraries
+    found = [target(results, PYTHON if both else OURS) for group, target in _TARGETS if group in groups]
+    if both:
+        found += [target(results, OURS) for group, target in _COMPILED if group in groups]
+    return found
 
 
-_Target = Callable[[Results], Verdict]
+_Target = Callable[[Results, str], Verdict]
+"""Judges the results of the one of our halves that is named."""
 
 
 def _best_peer(results: Results, cell: str, key: str, *, more: bool) -> tuple[str, float] | None:
     found = [
         (name, value)
         for name in results.libraries
-        if name not in (OURS, RAW) and (value := results.value(cell, name, key)) is not None
+        if name not in (OURS, PYTHON, RAW) and (value := results.value(cell, name, key)) is not None
     ]
     if not found:
         return None
@@ -64,8 +72,8 @@ def _best_peer(results: Results, cell: str, key: str, *, more: bool) -> tuple[st
 def _faster(claim: str, cell: str, factor: float, rival: str = "") -> _Target:
     """Our rate is at least `factor` times the rival's; without a rival, the best peer's."""
 
-    def target(results: Results) -> Verdict:
-        ours = results.value(cell, OURS, "rate")
+    def target(results: Results, us: str) -> Verdict:
+        ours = results.value(cell, us, "rate")
         if rival:
             theirs = results.value(cell, rival, "rate")
             other = None if theirs is None else (rival, theirs)
@@ -81,8 +89,8 @@ def _faster(claim: str, cell: str, factor: float, rival: str = "") -> _Target:
 def _quicker(claim: str, cell: str, key: str, factor: float) -> _Target:
     """Our delay is at most `factor` times the best peer's."""
 
-    def target(results: Results) -> Verdict:
-        ours, other = results.value(cell, OURS, key), _best_peer(results, cell, key, more=False)
+    def target(results: Results, us: str) -> Verdict:
+        ours, other = results.value(cell, us, key), _best_peer(results, cell, key, more=False)
         if ours is None or other is None:
             return _open(claim, ours, "")
         return Verdict(claim, ours <= factor * other[1], f"{ours / other[1]:.2f} x {other[0]} ({ours:.0f} us)")
@@ -93,8 +101,8 @@ def _quicker(claim: str, cell: str, key: str, factor: float) -> _Target:
 def _within(claim: str, cell: str, key: str, most: float, told: str, scale: float = 1.0) -> _Target:
     """Our own figure is at most `most`."""
 
-    def target(results: Results) -> Verdict:
-        ours = results.value(cell, OURS, key)
+    def target(results: Results, us: str) -> Verdict:
+        ours = results.value(cell, us, key)
         if ours is None:
             return _open(claim, ours, "")
         return Verdict(claim, ours <= most, told.format(ours / scale))
@@ -105,9 +113,9 @@ def _within(claim: str, cell: str, key: str, most: float, told: str, scale: floa
 def _flat(claim: str, mode: str, peers: int, factor: float) -> _Target:
     """A message costs about the same with 1 and with `peers` connections."""
 
-    def target(results: Results) -> Verdict:
-        one = results.value(f"peers-{mode}-1", OURS, "cpu")
-        many = results.value(f"peers-{mode}-{peers}", OURS, "cpu")
+    def target(results: Results, us: str) -> Verdict:
+        one = results.value(f"peers-{mode}-1", us, "cpu")
+        many = results.value(f"peers-{mode}-{peers}", us, "cpu")
         if one is None or many is None:
             return Verdict(claim, None, f"needs 1 and {peers:,} peers")
         return Verdict(claim, many <= factor * one, f"{many / one:.2f} x ({one:.2f} us, {many:.2f} us)")
@@ -118,9 +126,9 @@ def _flat(claim: str, mode: str, peers: int, factor: float) -> _Target:
 def _memory(claim: str, connections: int, most: int) -> _Target:
     """Memory per idle connection, at that many of them."""
 
-    def target(results: Results) -> Verdict:
+    def target(results: Results, us: str) -> Verdict:
         cell = next((cell for cell in results.cells if cell.group == "memory"), None)
-        ours = None if cell is None else results.value(cell.name, OURS, "resident")
+        ours = None if cell is None else results.value(cell.name, us, "resident")
         if cell is None or ours is None:
             return _open(claim, None, "")
         found = f"{ours / 1024:.1f} KiB at {cell.peers:,}"
@@ -132,10 +140,10 @@ def _memory(claim: str, connections: int, most: int) -> _Target:
 def _complete(claim: str) -> _Target:
     """Nothing sent by us was lost in any cell."""
 
-    def target(results: Results) -> Verdict:
-        lost = {cell.name: results.lost(cell.name, OURS) for cell in results.cells}
+    def target(results: Results, us: str) -> Verdict:
+        lost = {cell.name: results.lost(cell.name, us) for cell in results.cells}
         bad = [f"{name}: {count}" for name, count in lost.items() if count]
-        ran = any(sample.values for cell in results.cells for sample in results.of(cell.name, OURS))
+        ran = any(sample.values for cell in results.cells for sample in results.of(cell.name, us))
         return Verdict(claim, not bad if ran else None, ", ".join(bad) or "0 lost")
 
     return target
@@ -193,4 +201,27 @@ _TARGETS: Sequence[tuple[str, _Target]] = (
         ),
     ),
     ("all", _complete("nothing lost in any cell")),
+)
+
+_COMPILED: Sequence[tuple[str, _Target]] = (
+    ("throughput", _faster("compiled, 64 B: at least 2.5 x pyomq", "throughput-64", 2.5, "pyomq")),
+    ("throughput", _faster("compiled, 64 B: at least 4 x pyzmq", "throughput-64", 4, "pyzmq")),
+    ("throughput", _faster("compiled, 1 KiB: at least 2 x the best peer", "throughput-1024", 2)),
+    ("throughput", _faster("compiled, 64 KiB: at least 1.7 x the best peer", "throughput-65536", 1.7)),
+    ("throughput", _faster("compiled, 64 KiB: at least 0.95 x a raw socket", "throughput-65536", 0.95, RAW)),
+    ("asyncio", _faster("compiled, asyncio throughput: at least 4 x the best peer", "asyncio-throughput-64", 4)),
+    ("pubsub", _faster("compiled, one Pub, four Subs, lossless: at least 2.5 x the best peer", "pubsub-4", 2.5)),
+    ("memory", _memory("compiled, at most 4 KiB per idle connection at 10,000", 10_000, 4 * 1024)),
+    (
+        "tail",
+        _within(
+            "compiled, last message of a burst, sender computes: p50 at most 0.5 ms",
+            "tail-compute",
+            "p50",
+            500,
+            "{:.2f} ms",
+            1e3,
+        ),
+    ),
+    ("all", _complete("compiled, nothing lost in any cell")),
 )

@@ -134,7 +134,7 @@ def test_libraries_that_are_missing_are_named_and_left_out(
     ("words", "complaint"),
     [
         (["--only", "speed"], "no group 'speed'; known: throughput, rtt"),
-        (["--libs", "zeromq"], "no library 'zeromq'; known: nnqpy, pyzmq"),
+        (["--libs", "zeromq"], "no library 'zeromq'; known: nnqpy, nnqpy-python, pyzmq"),
         (["--rounds", "0"], "must be at least 1"),
         (["--seconds", "0"], "must be between 0.01 and 600 seconds"),
     ],

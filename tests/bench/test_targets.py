@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import pytest
 
@@ -171,3 +171,39 @@ def test_only_the_groups_that_were_run_are_judged() -> None:
 def test_nothing_is_judged_without_nnqpy() -> None:
     """A comparison of the peers alone has no targets."""
     assert judge(made_results({"rtt-64": {"pyzmq": {"p50": 1.0}}})) == []
+
+
+BOTH: Final = {
+    cell: {**figures, **({"nnqpy-python": figures["nnqpy"]} if "nnqpy" in figures else {})}
+    for cell, figures in EDGE.items()
+}
+COMPILED: Final[dict[str, dict[str, float]]] = {
+    "throughput-64": {"rate": 4000.0},
+    "throughput-1024": {"rate": 3000.0},
+    "throughput-65536": {"rate": 1900.0},
+    "asyncio-throughput-64": {"rate": 400.0},
+    "pubsub-4": {"rate": 250.0},
+    "memory": {"resident": 4096.0},
+    "tail-compute": {"p50": 500.0},
+}
+
+
+def test_where_both_halves_took_part_each_is_held_to_its_own_targets() -> None:
+    """The figures of the one in Python do not meet the compiled one's, and the other way round none is asked."""
+    verdicts = judge(made_results(BOTH))
+    compiled = {one.claim: one.met for one in verdicts if one.claim.startswith("compiled, ")}
+
+    assert len(verdicts) == 27 + len(compiled)
+    assert [one.claim for one in verdicts if not one.met and one.claim not in compiled] == []
+    assert [claim for claim, met in compiled.items() if met] == [
+        "compiled, 64 KiB: at least 1.7 x the best peer",  # the only one that is asked of both
+        "compiled, nothing lost in any cell",
+    ]
+
+
+def test_the_compiled_half_meets_its_targets_at_their_edge() -> None:
+    """And nothing that the one in Python measures changes that."""
+    figures = {cell: {**row, "nnqpy": {**row["nnqpy"], **COMPILED.get(cell, {})}} for cell, row in BOTH.items()}
+    verdicts = judge(made_results(figures))
+
+    assert [(one.claim, one.found) for one in verdicts if not one.met] == []
