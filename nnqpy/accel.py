@@ -7,15 +7,16 @@ not imported. Without the variable it is the compiled one where it was built.
 from __future__ import annotations
 
 import os
+from functools import update_wrapper
 from importlib import import_module
 from itertools import repeat, starmap
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 if TYPE_CHECKING:
     from collections import deque
     from collections.abc import Callable, Iterator, Sequence
 
-__all__ = ["compiled", "describe", "move", "pulse", "taker", "ticker", "total_size"]
+__all__ = ["Gate", "Look", "compiled", "describe", "move", "pulse", "quick", "taker", "ticker", "total_size"]
 
 
 def _choose(wanted: str | None) -> Any:
@@ -41,9 +42,40 @@ def _choose(wanted: str | None) -> Any:
         return None
 
 
+compiled: Final[Any] = _choose(os.environ.get("NNQPY_ACCEL"))
+"""The module of the compiled half, if it is the one that runs; else None."""
+
+
 def _total_size(bodies: Sequence[bytes]) -> int:
     """Return the bytes of all bodies."""
     return sum(map(len, bodies))
+
+
+class Look:
+    """The base of a socket's core: what every sender compares."""
+
+    look: int = 0
+    """A sender whose message makes the outbox longer than this looks what is to be done; -1: closed."""
+
+
+class Gate:
+    """The base of a socket: where its messages go."""
+
+    def _open_gate(self, queue: deque[bytes], core: Look, small: int) -> None:
+        """Let bodies of at most `small` bytes into a queue, as long as that is within the core's `look`."""
+
+
+if compiled and not TYPE_CHECKING:
+    Look, Gate = compiled.Look, compiled.Gate
+SendT = TypeVar("SendT", bound="Callable[..., None]")
+
+
+def quick(send: SendT) -> SendT:
+    """Have a method's usual case done in C: exact `bytes` for which there is room, and nothing to be done but to queue them."""
+    if not compiled:
+        return send
+    quickly: Any = update_wrapper(compiled.Quick(send), send)
+    return cast("SendT", quickly)
 
 
 def _taker(queue: deque[Any]) -> Iterator[Any]:
@@ -56,8 +88,6 @@ def _move(queue: deque[bytes], bodies: list[bytes], number: int) -> None:
     bodies.extend(starmap(queue.popleft, repeat((), min(number, len(queue)))))
 
 
-compiled: Final[Any] = _choose(os.environ.get("NNQPY_ACCEL"))
-"""The module of the compiled half, if it is the one that runs; else None."""
 total_size: Final[Callable[[Sequence[bytes]], int]] = compiled.total_size if compiled else _total_size
 move: Final[Callable[[deque[bytes], list[bytes], int], None]] = compiled.move if compiled else _move
 

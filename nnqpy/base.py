@@ -15,7 +15,7 @@ from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn, Self, TypedDict, TypeVar
 
 from nnqpy import reactor
-from nnqpy.accel import move, taker
+from nnqpy.accel import Gate, move, taker
 from nnqpy.errors import TimedOut, UnsupportedOperation, WouldBlock
 from nnqpy.events import DrainReport, EventsLost, SocketClosed
 from nnqpy.options import MIB, Options, check_seconds
@@ -237,7 +237,7 @@ class Common(TypedDict, total=False):
     on_event: Callable[[Event], None] | None
 
 
-class BaseSocket:
+class BaseSocket(Gate):
     """A socket, less the waiting: options, endpoints, peers, counters, the calls that never wait."""
 
     _pattern: ClassVar[type[SocketCore]]
@@ -321,6 +321,7 @@ class BaseSocket:
         self._ends = Ends(self._turns, on_event)
         self._outbox = core.outbox
         self._small = core.small
+        self._open_gate(core.outbox, core, core.small)
         # An iterator that pops: a `for` statement takes one message without a call in the bytecode, so no
         # signal handler can run between the pop and our hands (see the law of routing/core.py).
         self._inbox = core.inbox

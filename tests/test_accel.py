@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import inspect
 import os
 import select
 import shutil
@@ -20,7 +21,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nnqpy import accel
+from nnqpy import Closed, Push, accel
 from nnqpy.errors import ProtocolError
 from nnqpy.wire.stream import codec
 from tests.kit.halves import HALVES, halves
@@ -264,6 +265,64 @@ def test_nothing_is_kept_for_ever() -> None:
     gc.collect()
 
     assert gone() is None
+
+
+@needs_it
+def test_a_quick_send_is_the_method_that_it_stands_for() -> None:
+    """Its words, its signature, by keyword, by `super`, of the class, and of a subclass that has its own."""
+    said: list[bytes] = []
+
+    class Mine(Push):
+        def send(self, body: Any, *, timeout: float | None = None) -> None:
+            said.append(body)
+            super().send(body, timeout=timeout)
+
+    in_python = getattr(Push.send, "__wrapped__", Push.send)
+    quick = built.Quick(in_python)
+    assert str(inspect.signature(Push.send)) == str(inspect.signature(in_python))
+    assert (Push.send.__doc__, Push.send.__name__) == (in_python.__doc__, "send")
+    with Mine(linger=0) as push:
+        assert push.stats().queued == 0
+        push.send(b"1")
+        push.send(b"2", timeout=1)
+        Push.send(push, bytearray(b"3"), timeout=None)
+        quick(push, b"4")
+        assert push.stats().queued == 4
+        for wrong in ("x", None):
+            with pytest.raises(TypeError):
+                push.send(wrong)
+        with pytest.raises(TypeError, match="unexpected keyword argument"):
+            quick(push, b"x", wait=1)
+        with pytest.raises(TypeError, match="positional"):
+            quick(push, b"x", 1)
+    assert said == [b"1", b"2", "x", None]
+    with pytest.raises(Closed):
+        push.send(b"late")
+
+
+@needs_it
+def test_a_gate_and_a_look_believe_nothing() -> None:
+    """Both are the bases of classes in Python, which may do with them what they like."""
+    look, gate = built.Look(), built.Gate()
+    look.look = 1 << 80
+    assert look.look == sys.maxsize
+    look.look = -1
+    assert look.look == -1
+    with pytest.raises(TypeError):
+        look.look = "1"
+    with pytest.raises(AttributeError):
+        del look.look
+    wrong: list[list[Any]] = [[], [deque(), object(), 1], [deque(), look, "1"]]
+    for arguments in wrong:
+        with pytest.raises(TypeError):
+            gate._open_gate(*arguments)
+    gate._open_gate(deque(), look, 1 << 80)
+    gate._open_gate([], look, 10)
+    quick = built.Quick(print)
+    with pytest.raises(TypeError, match="deque"):
+        quick(gate, b"x")
+    with pytest.raises(TypeError, match="not callable"):
+        built.Quick(None)(gate)
 
 
 # --- the ticker ------------------------------------------------------------------------------------------------------

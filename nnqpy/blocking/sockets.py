@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 from weakref import WeakSet
 
+from nnqpy.accel import quick
 from nnqpy.base import MANY, BaseSocket, close_blocking, linger_of, no_message, parts
 from nnqpy.errors import Closed, ForkedError, TimedOut
 from nnqpy.events import SocketClosed
@@ -184,6 +185,10 @@ class Outgoing(Socket):
         else:
             self._place(payload, timeout)
 
+    def _attend(self) -> None:
+        """After an interrupt: a message may be queued, and nobody promised to write it."""
+        self._turns.attend()
+
     def _press(self, payload: bytes, timeout: float | None) -> None:
         turns = self._turns
         if not turns.press(payload):
@@ -234,6 +239,7 @@ class Flushing(Outgoing):
 class Sending(Flushing):
     """The sending half, for patterns whose messages are bodies."""
 
+    @quick
     def send(self, body: Body, *, timeout: float | None = None) -> None:
         """Queue one message; waits only while the queue is at its mark.
 

@@ -19,6 +19,7 @@ from itertools import count
 from operator import length_hint
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from nnqpy.accel import Look
 from nnqpy.errors import Reason
 from nnqpy.events import PeerRemoved, Stats
 
@@ -149,7 +150,7 @@ def next_id() -> int:
     return next(_ids)
 
 
-class SocketCore:
+class SocketCore(Look):
     """The state of one socket and the hooks that a pattern fills in.
 
     A pattern is this class plus mixins: what it sends by (`SendPump`) and what it receives by (`FairQueue`).
@@ -178,7 +179,6 @@ class SocketCore:
 
         self.outbox: deque[bytes] = deque()
         self.look = 0
-        """A sender whose message makes the outbox longer than this looks what is to be done; -1: closed."""
         self.hand: list[bytes] = []
         self.small = SMALL
         if options.send_hwm_bytes is not None:

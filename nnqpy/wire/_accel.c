@@ -1,7 +1,8 @@
 /* The compiled half of nnqpy: what every message passes, a second time, in C. Built as nnqpy._accel.
 
    Everything here has a twin in Python that is the reference, has the same name and passes the same tests: `StreamCodec`
-   (stream.py), `Prefixes` (routing/topics.py), `total_size`, `move` and `Taker` (accel.py); which of them runs is said there.
+   (stream.py), `Prefixes` (routing/topics.py), `total_size`, `move` and `Taker` (accel.py), `Quick` (the method that it
+   is put before, mostly `send`), with `Look` and `Gate` for what it reads; which of them runs is said in accel.py.
    `Ticker` and `Pulse` have none: what they do needs a thread that runs while another holds the interpreter lock.
 
    Bytes from the network are looked at in _frames.h alone. No function here runs code of Python between the first and the
@@ -11,6 +12,7 @@
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
+#include <structmember.h>
 
 #include "_frames.h"
 
@@ -36,8 +38,9 @@
 #endif
 
 typedef struct {
-    PyTypeObject *pulse;
-    PyObject *popleft; /* collections.deque.popleft */
+    PyTypeObject *gate, *look, *pulse;
+    PyObject *append, *popleft;           /* of collections.deque */
+    PyObject *press, *attend, *timeout;   /* names */
 } State;
 
 static State *state_of(PyObject *module) { return (State *)PyModule_GetState(module); }
@@ -115,6 +118,233 @@ static PyObject *move(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
     }
     Py_RETURN_NONE;
 }
+
+/* --- Look, Gate and Quick: the way of a message into a queue ------------------------------------------------------- */
+
+/* The base of a socket's core: what every sender compares. */
+typedef struct {
+    PyObject_HEAD
+    Py_ssize_t look;
+} Look;
+
+static PyObject *look_get(Look *self, void *closure) { return PyLong_FromSsize_t(self->look); }
+
+static int look_set(Look *self, PyObject *value, void *closure) {
+    if (value == NULL) {
+        PyErr_SetString(PyExc_AttributeError, "look cannot be deleted");
+        return -1;
+    }
+    Py_ssize_t look = PyNumber_AsSsize_t(value, NULL); /* what is beyond a size is the largest one */
+    if (look == -1 && PyErr_Occurred()) return -1;
+    self->look = look;
+    return 0;
+}
+
+static PyGetSetDef look_values[] = {
+    {"look", (getter)look_get, (setter)look_set,
+     "A sender whose message makes the outbox longer than this looks what is to be done; -1: closed."},
+    {NULL},
+};
+
+static void plain_dealloc(PyObject *self) {
+    PyTypeObject *type = Py_TYPE(self);
+    type->tp_free(self);
+    Py_DECREF(type);
+}
+
+static PyType_Slot look_slots[] = {
+    {Py_tp_doc, "What a core has in C."},
+    {Py_tp_getset, look_values},
+    {Py_tp_dealloc, plain_dealloc},
+    {0, NULL},
+};
+
+static PyType_Spec look_spec = {
+    .name = "nnqpy._accel.Look",
+    .basicsize = sizeof(Look),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = look_slots,
+};
+
+/* The base of a socket: where its messages go. */
+typedef struct {
+    PyObject_HEAD
+    PyObject *queue; /* a deque; NULL: nothing goes this way */
+    Look *core;
+    Py_ssize_t small;
+} Gate;
+
+static int gate_traverse(Gate *self, visitproc visit, void *arg) {
+    Py_VISIT(Py_TYPE(self));
+    Py_VISIT(self->queue);
+    Py_VISIT(self->core);
+    return 0;
+}
+
+static int gate_clear(Gate *self) {
+    Py_CLEAR(self->queue);
+    Py_CLEAR(self->core);
+    return 0;
+}
+
+static void gate_dealloc(Gate *self) {
+    PyTypeObject *type = Py_TYPE(self);
+    PyObject_GC_UnTrack(self);
+    gate_clear(self);
+    type->tp_free(self);
+    Py_DECREF(type);
+}
+
+PyDoc_STRVAR(open_doc, "_open_gate(queue, core, small, /)\n--\n\n"
+                       "Let bodies of at most `small` bytes into a queue, as long as that is within the core's `look`.");
+
+static PyObject *gate_open(Gate *self, PyTypeObject *defining, PyObject *const *args, Py_ssize_t nargs,
+                           PyObject *names) {
+    PyTypeObject *look = ((State *)PyType_GetModuleState(defining))->look;
+    if (nargs != 3 || names != NULL || !PyObject_TypeCheck(args[1], look)) {
+        PyErr_SetString(PyExc_TypeError, "_open_gate takes a deque, a core and a number");
+        return NULL;
+    }
+    Py_ssize_t small = PyNumber_AsSsize_t(args[2], NULL);
+    if (small == -1 && PyErr_Occurred()) return NULL;
+    Py_XSETREF(self->queue, Py_NewRef(args[0]));
+    Py_XSETREF(self->core, (Look *)Py_NewRef(args[1]));
+    self->small = small;
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef gate_methods[] = {
+    {"_open_gate", (PyCFunction)(void (*)(void))gate_open, METH_METHOD | METH_FASTCALL | METH_KEYWORDS, open_doc},
+    {NULL},
+};
+
+static PyType_Slot gate_slots[] = {
+    {Py_tp_doc, "What a socket has in C."},
+    {Py_tp_traverse, gate_traverse},
+    {Py_tp_clear, gate_clear},
+    {Py_tp_dealloc, gate_dealloc},
+    {Py_tp_methods, gate_methods},
+    {0, NULL},
+};
+
+static PyType_Spec gate_spec = {
+    .name = "nnqpy._accel.Gate",
+    .basicsize = sizeof(Gate),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = gate_slots,
+};
+
+/* A method that puts a body into the queue where that is all there is to do, and leaves everything else to the one in
+   Python that it stands for. */
+typedef struct {
+    PyObject_HEAD
+    vectorcallfunc call;
+    PyObject *method, *dict;
+    State *state; /* of the module, which our type keeps */
+} Quick;
+
+/* The message is in the queue, and longer than `look` that is now. */
+static PyObject *press(State *state, PyObject *socket, PyObject *body, PyObject *timeout) {
+    PyObject *args[] = {socket, body, timeout};
+    PyObject *done = PyObject_VectorcallMethod(state->press, args, 3, NULL);
+    if (done == NULL && PyErr_ExceptionMatches(PyExc_KeyboardInterrupt)) {
+        /* Perhaps nobody has promised to write it. */
+        PyObject *type, *value, *trace;
+        PyErr_Fetch(&type, &value, &trace);
+        PyObject *told = PyObject_CallMethodNoArgs(socket, state->attend);
+        if (told == NULL) PyErr_Clear(); /* a second one: the first goes on */
+        Py_XDECREF(told);
+        PyErr_Restore(type, value, trace);
+    }
+    return done;
+}
+
+static PyObject *quick_call(Quick *self, PyObject *const *args, size_t nargsf, PyObject *names) {
+    State *state = self->state;
+    Py_ssize_t keywords = names == NULL ? 0 : PyTuple_GET_SIZE(names);
+    int plain = !keywords || (keywords == 1 && PyTuple_GET_ITEM(names, 0) == state->timeout);
+    if (plain && state->gate != NULL && PyVectorcall_NARGS(nargsf) == 2 && PyBytes_CheckExact(args[1]) &&
+        PyObject_TypeCheck(args[0], state->gate)) {
+        Gate *gate = (Gate *)args[0];
+        if (gate->queue != NULL && PyBytes_GET_SIZE(args[1]) <= gate->small) {
+            PyObject *pair[] = {gate->queue, args[1]};
+            PyObject *done = PyObject_Vectorcall(state->append, pair, 2, NULL);
+            if (done == NULL) return NULL;
+            Py_DECREF(done);
+            if (PyObject_Size(gate->queue) <= gate->core->look) Py_RETURN_NONE;
+            return press(state, args[0], args[1], keywords ? args[2] : Py_None);
+        }
+    }
+    return PyObject_Vectorcall(self->method, args, nargsf, names);
+}
+
+static PyObject *quick_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
+    PyObject *method;
+    if (!no_keywords(type, kwargs) || !PyArg_ParseTuple(args, "O:Quick", &method)) return NULL;
+    Quick *self = (Quick *)type->tp_alloc(type, 0);
+    if (self == NULL) return NULL;
+    self->call = (vectorcallfunc)quick_call;
+    self->method = Py_NewRef(method);
+    self->state = (State *)PyType_GetModuleState(type);
+    return (PyObject *)self;
+}
+
+static PyObject *quick_of(PyObject *self, PyObject *socket, PyObject *type) {
+    return socket == NULL ? Py_NewRef(self) : PyMethod_New(self, socket);
+}
+
+static int quick_traverse(Quick *self, visitproc visit, void *arg) {
+    Py_VISIT(Py_TYPE(self));
+    Py_VISIT(self->method);
+    Py_VISIT(self->dict);
+    return 0;
+}
+
+static int quick_clear(Quick *self) {
+    Py_CLEAR(self->method);
+    Py_CLEAR(self->dict);
+    return 0;
+}
+
+static void quick_dealloc(Quick *self) {
+    PyTypeObject *type = Py_TYPE(self);
+    PyObject_GC_UnTrack(self);
+    quick_clear(self);
+    type->tp_free(self);
+    Py_DECREF(type);
+}
+
+static PyMemberDef quick_members[] = {
+    {"__vectorcalloffset__", T_PYSSIZET, offsetof(Quick, call), READONLY},
+    {"__dictoffset__", T_PYSSIZET, offsetof(Quick, dict), READONLY},
+    {NULL},
+};
+
+static PyGetSetDef quick_values[] = {
+    {"__dict__", PyObject_GenericGetDict, PyObject_GenericSetDict},
+    {NULL},
+};
+
+static PyType_Slot quick_slots[] = {
+    {Py_tp_doc, "Quick(method, /)\n--\n\nThe quick way of a `send` whose body goes into a queue, and nothing more."},
+    {Py_tp_new, quick_new},
+    {Py_tp_call, PyVectorcall_Call},
+    {Py_tp_descr_get, quick_of},
+    {Py_tp_traverse, quick_traverse},
+    {Py_tp_clear, quick_clear},
+    {Py_tp_dealloc, quick_dealloc},
+    {Py_tp_members, quick_members},
+    {Py_tp_getset, quick_values},
+    {0, NULL},
+};
+
+static PyType_Spec quick_spec = {
+    .name = "nnqpy._accel.Quick",
+    .basicsize = sizeof(Quick),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE | Py_TPFLAGS_HAVE_VECTORCALL |
+             Py_TPFLAGS_METHOD_DESCRIPTOR,
+    .slots = quick_slots,
+};
 
 /* --- Taker -------------------------------------------------------------------------------------------------------- */
 
@@ -888,7 +1118,15 @@ static PyTypeObject *add(PyObject *module, PyType_Spec *spec) {
 
 static int begin(PyObject *module) {
     State *state = state_of(module);
-    PyType_Spec *plain[] = {&taker_spec, &codec_spec, &prefixes_spec};
+    state->timeout = PyUnicode_InternFromString("timeout");
+    state->press = PyUnicode_InternFromString("_press");
+    state->attend = PyUnicode_InternFromString("_attend");
+    if (state->timeout == NULL || state->press == NULL || state->attend == NULL) return -1;
+    state->look = add(module, &look_spec);
+    if (state->look == NULL) return -1;
+    state->gate = add(module, &gate_spec);
+    if (state->gate == NULL) return -1;
+    PyType_Spec *plain[] = {&quick_spec, &taker_spec, &codec_spec, &prefixes_spec};
     for (size_t i = 0; i < sizeof plain / sizeof *plain; i++) {
         PyTypeObject *type = add(module, plain[i]);
         if (type == NULL) return -1;
@@ -906,20 +1144,30 @@ static int begin(PyObject *module) {
     PyObject *deque = PyObject_GetAttrString(collections, "deque");
     Py_DECREF(collections);
     if (deque == NULL) return -1;
+    state->append = PyObject_GetAttrString(deque, "append");
     state->popleft = PyObject_GetAttrString(deque, "popleft");
     Py_DECREF(deque);
-    return state->popleft == NULL ? -1 : 0;
+    return state->append == NULL || state->popleft == NULL ? -1 : 0;
 }
 
 static int module_traverse(PyObject *module, visitproc visit, void *arg) {
-    Py_VISIT(state_of(module)->pulse);
-    Py_VISIT(state_of(module)->popleft);
+    State *state = state_of(module);
+    PyObject *all[] = {(PyObject *)state->gate, (PyObject *)state->look, (PyObject *)state->pulse,
+                       state->append, state->popleft};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) Py_VISIT(all[i]);
     return 0;
 }
 
 static int module_clear(PyObject *module) {
-    Py_CLEAR(state_of(module)->pulse);
-    Py_CLEAR(state_of(module)->popleft);
+    State *state = state_of(module);
+    Py_CLEAR(state->gate);
+    Py_CLEAR(state->look);
+    Py_CLEAR(state->pulse);
+    Py_CLEAR(state->append);
+    Py_CLEAR(state->popleft);
+    Py_CLEAR(state->press);
+    Py_CLEAR(state->attend);
+    Py_CLEAR(state->timeout);
     return 0;
 }
 

@@ -419,8 +419,9 @@ def test_a_pong_without_a_message(role: Role) -> None:
     """`own` says it once; there is none without a ping, and no message to carry one is none."""
     ws = WebSocket(role, None)
 
-    assert ws.own() == b""
+    assert (ws.own(), ws.owes) == (b"", False)
     heard(ws, [frame(FIN | PING, b"", to=role)])
+    assert ws.owes
     assert ws.frames([]) == []
     ws.begun(0, 0)
     assert spoken(ws.own(), role) == [(Opcode.PONG, b"")]
