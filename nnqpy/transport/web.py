@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal
 
 from nnqpy.engine import READ_MIN, STRAY_MAX, stray
-from nnqpy.errors import ProtocolError
+from nnqpy.errors import ProtocolError, Reason
 from nnqpy.framed import FramedEngine
 from nnqpy.wire.websocket import WebSocket
 
@@ -113,8 +113,8 @@ class WebEngine(FramedEngine[WebSocket]):
                 return
             bodies: list[bytes] = []
             late = self._take(chunk, bodies)
-            self._stray += sum(map(len, bodies))
-            if self._stray > STRAY_MAX:
+            self._stray += sum(map(len, bodies)) + len(bodies)  # an empty one is one, too
+            if self._stray > STRAY_MAX or (late is not None and late.reason is Reason.TOO_LARGE):
                 late = stray(self.protocol)
             if late is not None:
                 self._turns.lose(self, late.reason, late.detail)
@@ -135,7 +135,8 @@ class WebEngine(FramedEngine[WebSocket]):
 
 def engines(turns: Turns) -> Callable[..., WebEngine]:
     """Return what makes the engines of one socket."""
-    most = turns.core.options.recv_max_size
+    # A socket that only sends collects no message that it would drop.
+    most = turns.core.options.recv_max_size if turns.core.receives else STRAY_MAX
 
     def make(*connection: Any, direction: Literal["in", "out"], **which: Any) -> WebEngine:
         framing = WebSocket("server" if direction == "in" else "client", most)

@@ -424,6 +424,30 @@ def test_b78_a_ping_is_answered(kind: type[Any], role: Role) -> None:
         assert home.verdict().reason is Reason.EOF
 
 
+@each_role
+@pytest.mark.parametrize("how", ["one frame", "fragments", "empty messages"])
+def test_b46_who_only_sends_collects_nothing(how: str, role: Role) -> None:
+    """What is not whole counts, too, and so do empty messages: 64 KiB are too much, whatever `recv_max_size` is."""
+    start, burst = {
+        "one frame": (b"\x82\x7f" + (1 << 40).to_bytes(8, "big"), bytes(4096)),
+        "fragments": (spoken(role, (BINARY, b"")), spoken(role, (CONT, bytes(4096)))),
+        "empty messages": (b"", spoken(role, (FIN | BINARY, b"")) * 4096),
+    }[how]
+    if how == "one frame" and role == "dialer":
+        start = b"\x82\xff" + start[2:] + NO_MASK
+    with Home(Push, "ws", recv_max_size=None) as home:
+        stranger = home.stranger(role)
+        with Memory() as memory:
+            rounds = 0
+            stranger.say(start)
+            while not home.ended() and stranger.say(burst):
+                settle()
+                rounds += 1
+                assert rounds <= 17, "there is no end of it"
+            assert memory.grown < 4 << 20
+        assert home.verdict().reason is Reason.UNEXPECTED_DATA
+
+
 # --- cuts ------------------------------------------------------------------------------------------------------------
 
 
