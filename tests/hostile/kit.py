@@ -162,7 +162,7 @@ class Stranger:
             arrived = int.from_bytes(facts[128:136], sys.byteorder)  # tcpi_bytes_received
             # It counts a FIN, and nothing else that was not said.
             return max(0, self._said - arrived) + _ask(self._ours.fileno(), termios.FIONREAD)
-        except OSError:
+        except (OSError, ValueError):  # the latter if it is closed just now: it has no descriptor then
             return 0
 
     def hear(self, size: int) -> bytes:
