@@ -13,7 +13,6 @@ import shutil
 import ssl
 import tempfile
 from functools import cache
-from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, TypeVar
 
@@ -74,7 +73,9 @@ def web_frame(first: int, payload: bytes = b"", *, mask: bytes | None = NO_MASK)
 
 def masked(payload: bytes, mask: bytes) -> bytes:
     """Return the payload under a mask, or from under it."""
-    return bytes(one ^ two for one, two in zip(payload, cycle(mask), strict=False)) if any(mask) else payload
+    size = len(payload)
+    key = (mask * (size // 4 + 1))[:size]
+    return (int.from_bytes(payload, "big") ^ int.from_bytes(key, "big")).to_bytes(size, "big")
 
 
 def framed(scheme: AnyScheme, *bodies: bytes, role: Role = "dialer") -> bytes:
