@@ -43,6 +43,9 @@ GATHER_FROM: Final = 8192
 STRAY_MAX: Final = 64 * 1024
 """Bytes that a peer may send to a socket that only sends, before it is closed (nng reads and drops without end)."""
 
+UNCLEAN: Final = ", without the word of TLS for it (close_notify): somebody in between may have cut something off"
+"""What an end is said to be that a layer knows to be one that anybody can make."""
+
 _unbooked: Final = methodcaller("unbooked")
 
 
@@ -55,6 +58,11 @@ class Stream(Protocol):
     @property
     def more(self) -> bool:
         """Whether there may be something to receive of which the descriptor does not tell."""
+        ...
+
+    @property
+    def unclean(self) -> bool:
+        """Whether the end, once it was received, came without the word that it is meant."""
         ...
 
     @property
@@ -355,9 +363,13 @@ class Engine:
 
     def _end(self) -> None:
         if self._mid_frame:
-            self._turns.lose(self, Reason.EOF_MID_FRAME, "the peer closed the connection within a message")
+            self._ended(Reason.EOF_MID_FRAME, "the peer closed the connection within a message")
         else:
-            self._turns.lose(self, Reason.EOF, "the peer closed the connection")
+            self._ended(Reason.EOF, "the peer closed the connection")
+
+    def _ended(self, reason: Reason, detail: str) -> None:
+        unclean = self._layered is not None and self._layered.unclean
+        self._turns.lose(self, reason, detail + UNCLEAN if unclean else detail)
 
     def _read_frames(self, limit: int) -> None:
         codec, header_size = self._codec, self._codec.header_size

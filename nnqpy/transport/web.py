@@ -103,7 +103,7 @@ class WebEngine(FramedEngine[WebSocket]):
 
     def _end(self) -> None:
         end = self._framing.end()
-        self._turns.lose(self, end.reason, end.detail)
+        self._ended(end.reason, end.detail)
 
     def _drop_all(self) -> None:
         while True:

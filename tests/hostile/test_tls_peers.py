@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self
 import pytest
 
 from nnqpy import Pull, Push, Reason, endpoint
+from nnqpy.engine import UNCLEAN
 from nnqpy.events import PeerRemoved
 from nnqpy.transport.tls import BARREN_MAX
 from tests.hostile.dress import TlsStranger, framed, greet, papers, request
@@ -289,7 +290,9 @@ def test_b61_a_cut_within_a_message_is_told(how: str, version: ssl.TLSVersion, r
                     stranger.finish()
                 good.exchange()
                 word = "RESET" if how == "rst" else "EOF"
-                assert home.verdict().reason == (f"{word}_MID_FRAME" if place else word)
+                verdict = home.verdict()
+                assert verdict.reason == (f"{word}_MID_FRAME" if place else word)
+                assert (UNCLEAN in verdict.detail) == (how == "fin")
                 stranger.close()
 
 
@@ -306,7 +309,9 @@ def test_b61_a_cut_within_a_record_is_told(role: Role) -> None:
                 assert hears(home, good, stranger, [stranger.sealed(message)[:place]]) == []
                 stranger.finish()
                 good.exchange()
-                assert home.verdict().reason is Reason.EOF
+                verdict = home.verdict()
+                assert verdict.reason is Reason.EOF
+                assert UNCLEAN in verdict.detail
                 stranger.close()
 
 

@@ -48,6 +48,7 @@ class Layer:
     """A layer that an interrupt may keep from telling what it took, as TLS."""
 
     more = False
+    unclean = False
     certificate: Certificate | None = None
 
     def __init__(self, sock: socket.socket) -> None:
