@@ -125,7 +125,7 @@ def _codes(module: ModuleType) -> Iterator[CodeType]:
     for value in vars(module).values():
         if getattr(value, "__module__", None) == module.__name__:
             for one in (value, *vars(value).values()) if isinstance(value, type) else (value,):
-                for function in (one, getattr(one, "__func__", None), getattr(one, "fget", None)):
+                for function in (one, *(getattr(one, name, None) for name in ("__func__", "fget", "__wrapped__"))):
                     if isinstance(function, FunctionType):
                         yield from _with_inner(function.__code__)
 
