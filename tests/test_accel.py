@@ -249,6 +249,41 @@ def test_a_wrong_argument_is_an_error_and_not_a_crash(
         call(built)
 
 
+EMPTIED = """
+import gc
+from nnqpy import _accel
+
+bodies = [b"a"] * 100
+
+class Emptying:
+    def __init__(self):
+        self.me = self
+    def __del__(self):
+        bodies.clear()
+
+gather = _accel.StreamCodec(b"", None).gather
+gc.disable()
+Emptying()
+held = [[] for _ in range(200)]  # no list is left that could be had again without making one
+gc.set_threshold(1)
+gc.enable()
+try:
+    assert len(gather(bodies)) == 200
+except RuntimeError as error:
+    assert "changed its length" in str(error), error
+gc.collect()
+assert not bodies
+print("well")
+"""
+
+
+@needs_it
+def test_a_list_that_a_finalizer_empties_is_not_read_beyond_its_end() -> None:
+    """A collection of garbage, which Python 3.11 begins wherever an object is made, may change what is being gathered."""
+    ran = in_a_process(EMPTIED)
+    assert (ran.stdout, ran.returncode) == ("well\n", 0), ran.stderr
+
+
 @needs_it
 def test_nothing_is_kept_for_ever() -> None:
     """Codecs, prefixes, takers, pulses and tickers go with their last user, also out of a cycle."""

@@ -502,7 +502,13 @@ static PyObject *codec_gather(Codec *self, PyObject *bodies) {
     if (!are_bodies(bodies)) return NULL;
     HOLD(bodies);
     Py_ssize_t number = NUMBER(bodies);
-    if (framed(self, bodies) >= 0) parts = PyList_New(2 * number);
+    /* First: a new list has garbage collected, up to Python 3.11, and so may run code of Python that changes the bodies. */
+    parts = PyList_New(2 * number);
+    if (parts != NULL && NUMBER(bodies) != number) {
+        PyErr_SetString(PyExc_RuntimeError, "the list of bodies changed its length while it was looked at");
+        Py_CLEAR(parts);
+    }
+    if (parts != NULL && framed(self, bodies) < 0) Py_CLEAR(parts);
     for (Py_ssize_t i = 0; parts != NULL && i < number; i++) {
         PyObject *body = BODY(bodies, i);
         uint8_t bytes[9];
