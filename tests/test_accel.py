@@ -186,6 +186,13 @@ def test_a_taker_takes_and_goes_on_when_there_is_something_again(taker: Callable
 # --- what is asked of C ----------------------------------------------------------------------------------------------
 
 needs_it = pytest.mark.skipif(built is None, reason="no compiled half, and no compiler: see the first test")
+
+
+class Unasked(deque[Any]):
+    def __len__(self) -> int:
+        raise AssertionError("asked for its length, when there was an error already")
+
+
 WRONG: dict[str, tuple[Callable[[Any], object], type[Exception], str]] = {
     # name: what is called with the module, the error, its text
     "a body that is a str": (lambda c: c.total_size(["a"]), TypeError, "a body is bytes, not str"),
@@ -193,6 +200,11 @@ WRONG: dict[str, tuple[Callable[[Any], object], type[Exception], str]] = {
     "two arguments for move": (lambda c: c.move(deque(), []), TypeError, "a deque, a list and a number"),
     "a tuple to move to": (lambda c: c.move(deque([1]), (), 1), TypeError, "wanted a list, found a tuple"),
     "a number that is none": (lambda c: c.move(deque([1]), [], "1"), TypeError, "int"),
+    "a deque that would be asked with an error at hand": (
+        lambda c: c.move(Unasked(), [], "1"),
+        TypeError,
+        "an integer is required",
+    ),
     "no deque to move from": (lambda c: c.move([1], [], 1), TypeError, "deque"),
     "a long prefix": (lambda c: c.StreamCodec(b"ab", None), ValueError, "one byte or none, not b'ab'"),
     "a prefix that is a str": (lambda c: c.StreamCodec("a", None), TypeError, "bytes"),

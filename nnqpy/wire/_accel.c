@@ -107,8 +107,9 @@ static PyObject *move(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
         return NULL;
     }
     PyObject *queue = args[0], *popleft = state_of(module)->popleft;
-    Py_ssize_t number = PyLong_AsSsize_t(args[2]), there = PyObject_Size(queue);
-    if ((number == -1 && PyErr_Occurred()) || there < 0) return NULL;
+    Py_ssize_t number = PyLong_AsSsize_t(args[2]), there;
+    if (number == -1 && PyErr_Occurred()) return NULL;
+    if ((there = PyObject_Size(queue)) < 0) return NULL;
     for (number = number < there ? number : there; number > 0; number--) {
         PyObject *one = PyObject_Vectorcall(popleft, &queue, 1, NULL);
         if (one == NULL) return NULL;
