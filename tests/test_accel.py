@@ -296,6 +296,52 @@ def test_a_list_that_a_finalizer_empties_is_not_read_beyond_its_end() -> None:
     assert (ran.stdout, ran.returncode) == ("well\n", 0), ran.stderr
 
 
+LATE = """
+import gc, os, sys, warnings, weakref
+from collections import deque
+from importlib.util import module_from_spec
+from nnqpy import _accel
+
+seen = []
+
+class Holder:
+    def __del__(self):  # called before anything is taken apart
+        seen.append(weakref.ref(self))
+
+def late(*_):  # called while it is
+    peek, take, make, move = seen[0]().calls
+    for call in (lambda: peek(b"x", 0, -1), take, lambda: make(deque()), lambda: move(deque([1]), [], 1)):
+        try:
+            print(call())
+        except Exception as error:
+            print(type(error).__name__)
+
+def garbage():
+    module = module_from_spec(_accel.__spec__)
+    _accel.__spec__.loader.exec_module(module)
+    peek = module.StreamCodec(b"\\1", ValueError).peek
+    take = module.Taker(deque([1])).__next__
+    opened = [os.scandir("/")]  # warns when it goes, and is no business of the collector's
+    opened.append(opened)
+    holder = Holder()
+    holder.calls = peek, take, module.Taker, module.move
+    holder.rest = opened, holder
+
+warnings.simplefilter("always")
+warnings.showwarning = late
+gc.disable()
+garbage()
+gc.collect()
+"""
+
+
+@needs_it
+def test_what_is_called_out_of_the_garbage_is_whole_or_an_error() -> None:
+    """What goes late in a collection may still call a codec, a taker, a type or a function that goes with it."""
+    ran = in_a_process(LATE)
+    assert (ran.stdout.split(), ran.returncode) == (["ValueError", "IndexError", "TypeError", "None"], 0), ran.stderr
+
+
 @needs_it
 def test_nothing_is_kept_for_ever() -> None:
     """Codecs, prefixes, takers, pulses and tickers go with their last user, also out of a cycle."""

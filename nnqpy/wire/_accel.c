@@ -8,7 +8,9 @@
    Bytes from the network are looked at in _frames.h alone. No function here runs code of Python between the first and the
    last thing it changes, so a signal finds it done or not begun (the law of routing/core.py); the exception is memory that
    runs out. Nothing is kept between calls but in objects that never change, so there is nothing to lock but the lists that
-   are passed in, which a build without the interpreter lock has to hold still. */
+   are passed in, which a build without the interpreter lock has to hold still. Such an object needs no tp_clear, as a tuple
+   needs none: what it refers to was there before it, so each cycle passes something else, which has one. With one it could
+   be met half gone: what is in the same garbage may still call it. */
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
@@ -358,11 +360,12 @@ static PyObject *taker_next(Taker *self) { return PyObject_Vectorcall(self->popl
 
 static PyObject *taker_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
     PyObject *queue;
-    if (!no_keywords(type, kwargs) || !PyArg_ParseTuple(args, "O:Taker", &queue)) return NULL;
+    State *state = PyType_GetModuleState(type);
+    if (state == NULL || !no_keywords(type, kwargs) || !PyArg_ParseTuple(args, "O:Taker", &queue)) return NULL;
     Taker *self = (Taker *)type->tp_alloc(type, 0);
     if (self == NULL) return NULL;
     self->queue = Py_NewRef(queue);
-    self->popleft = Py_NewRef(((State *)PyType_GetModuleState(type))->popleft);
+    self->popleft = Py_NewRef(state->popleft);
     return (PyObject *)self;
 }
 
@@ -370,11 +373,6 @@ static int taker_traverse(Taker *self, visitproc visit, void *arg) {
     Py_VISIT(Py_TYPE(self));
     Py_VISIT(self->queue);
     Py_VISIT(self->popleft);
-    return 0;
-}
-
-static int taker_clear(Taker *self) {
-    Py_CLEAR(self->queue);
     return 0;
 }
 
@@ -396,7 +394,6 @@ static PyType_Slot taker_slots[] = {
     {Py_tp_iter, PyObject_SelfIter},
     {Py_tp_iternext, taker_next},
     {Py_tp_traverse, taker_traverse},
-    {Py_tp_clear, taker_clear},
     {Py_tp_dealloc, taker_dealloc},
     {0, NULL},
 };
@@ -436,15 +433,10 @@ static int codec_traverse(Codec *self, visitproc visit, void *arg) {
     return 0;
 }
 
-static int codec_clear(Codec *self) {
-    Py_CLEAR(self->refusal);
-    return 0;
-}
-
 static void codec_dealloc(Codec *self) {
     PyTypeObject *type = Py_TYPE(self);
     PyObject_GC_UnTrack(self);
-    codec_clear(self);
+    Py_CLEAR(self->refusal);
     type->tp_free(self);
     Py_DECREF(type);
 }
@@ -669,7 +661,6 @@ static PyType_Slot codec_slots[] = {
     {Py_tp_doc, (void *)codec_doc},
     {Py_tp_new, codec_new},
     {Py_tp_traverse, codec_traverse},
-    {Py_tp_clear, codec_clear},
     {Py_tp_dealloc, codec_dealloc},
     {Py_tp_methods, codec_methods},
     {Py_tp_getset, codec_values},
@@ -1023,7 +1014,9 @@ PyDoc_STRVAR(watch_doc, "watch(pulse, /)\n--\n\n"
 
 static PyObject *ticker_watch(Ticker *self, PyTypeObject *defining, PyObject *const *args, Py_ssize_t nargs,
                               PyObject *names) {
-    PyTypeObject *type = ((State *)PyType_GetModuleState(defining))->pulse;
+    State *state = PyType_GetModuleState(defining);
+    if (state == NULL) return NULL;
+    PyTypeObject *type = state->pulse;
     if (nargs != 1 || names != NULL || !Py_IS_TYPE(args[0], type)) {
         PyErr_SetString(PyExc_TypeError, "watch takes a Pulse");
         return NULL;
@@ -1165,17 +1158,23 @@ static int module_traverse(PyObject *module, visitproc visit, void *arg) {
     return 0;
 }
 
+/* A cycle can only pass the types. What functions and objects need is there as long as the module. */
 static int module_clear(PyObject *module) {
     State *state = state_of(module);
     Py_CLEAR(state->gate);
     Py_CLEAR(state->look);
     Py_CLEAR(state->pulse);
+    return 0;
+}
+
+static void module_free(void *module) {
+    State *state = state_of(module);
+    module_clear(module);
     Py_CLEAR(state->append);
     Py_CLEAR(state->popleft);
     Py_CLEAR(state->press);
     Py_CLEAR(state->attend);
     Py_CLEAR(state->timeout);
-    return 0;
 }
 
 static PyMethodDef functions[] = {
@@ -1204,6 +1203,7 @@ static PyModuleDef definition = {
     .m_slots = slots,
     .m_traverse = module_traverse,
     .m_clear = module_clear,
+    .m_free = module_free,
 };
 
 PyMODINIT_FUNC PyInit__accel(void) { return PyModuleDef_Init(&definition); }
