@@ -27,7 +27,7 @@ from nnqpy.wire.stream import codec
 from tests.kit.halves import HALVES, halves
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Iterator
 
 built: Any = HALVES.get("compiled")
 PATIENCE = 20.0
@@ -340,6 +340,23 @@ def test_what_is_called_out_of_the_garbage_is_whole_or_an_error() -> None:
     """What goes late in a collection may still call a codec, a taker, a type or a function that goes with it."""
     ran = in_a_process(LATE)
     assert (ran.stdout.split(), ran.returncode) == (["ValueError", "IndexError", "TypeError", "None"], 0), ran.stderr
+
+
+@needs_it
+def test_nobody_meets_prefixes_that_are_not_ready() -> None:
+    """They are made when the last one has come out of an iterator, which may look at everything there is."""
+
+    def prefixes() -> Iterator[bytes]:
+        yield b"a"
+        met.extend(one for one in gc.get_objects() if type(one) is built.Prefixes)
+        yield b"b"
+
+    met = list[Any]()
+    before = [one for one in gc.get_objects() if type(one) is built.Prefixes]
+    ready = built.Prefixes(prefixes())
+
+    assert met == before
+    assert ready.select([b"ab", b"c"]) == [b"ab"]
 
 
 @needs_it

@@ -711,13 +711,17 @@ static PyObject *prefixes_new(PyTypeObject *type, PyObject *args, PyObject *kwar
     PyObject *given;
     size_t places = 4;
     if (!no_keywords(type, kwargs) || !PyArg_ParseTuple(args, "O:Prefixes", &given)) return NULL;
+    PyObject *all = PySequence_Tuple(given); /* first: it may run code of Python, which finds whatever there is */
+    if (all == NULL) return NULL;
     Prefixes *self = (Prefixes *)type->tp_alloc(type, 0);
-    if (self == NULL) return NULL;
-    self->all = PySequence_Tuple(given);
-    if (self->all == NULL) goto failed;
-    Py_ssize_t number = PyTuple_GET_SIZE(self->all);
+    if (self == NULL) {
+        Py_DECREF(all);
+        return NULL;
+    }
+    self->all = all;
+    Py_ssize_t number = PyTuple_GET_SIZE(all);
     for (Py_ssize_t i = 0; i < number; i++) {
-        PyObject *one = PyTuple_GET_ITEM(self->all, i);
+        PyObject *one = PyTuple_GET_ITEM(all, i);
         if (!PyBytes_Check(one)) {
             PyErr_Format(PyExc_TypeError, "a prefix is bytes, not %.200s", Py_TYPE(one)->tp_name);
             goto failed;
@@ -733,7 +737,7 @@ static PyObject *prefixes_new(PyTypeObject *type, PyObject *args, PyObject *kwar
         goto failed;
     }
     for (Py_ssize_t i = 0; i < number; i++) {
-        struct stretch *found = stretch_of(self, bytes_of(PyTuple_GET_ITEM(self->all, i)));
+        struct stretch *found = stretch_of(self, bytes_of(PyTuple_GET_ITEM(all, i)));
         if (!found->number) found->first = i;
         found->number++;
     }
