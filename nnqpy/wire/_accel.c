@@ -24,6 +24,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <time.h>
 #include <unistd.h>
 #ifdef __linux__
@@ -837,9 +838,8 @@ typedef struct Pulse {
     PyObject_HEAD
     PyObject *clock;
     atomic_ulong beats;
-    /* Under the ticker's lock: */
+    atomic_bool watched; /* whoever makes it true has the rest, under its ticker's lock: */
     unsigned long seen;
-    enum { IDLE, ARMED, FIRED } place;
     struct Pulse *next;
 } Pulse;
 
@@ -892,8 +892,8 @@ static PyType_Spec pulse_spec = {
 /* A thread that never takes the interpreter lock. It looks at the pulses that were given to it until one has not beaten
    for a whole period, and tells so by a descriptor. While everything flows nobody is disturbed.
 
-   The lock is held for a few stores, by this thread or by one that has the interpreter lock; nothing is allocated by
-   Python, and no reference given back, with it held. */
+   The lock is held for a few stores, by this thread or by one of Python; nothing is allocated by Python, and no reference
+   given back, with it held. */
 typedef struct {
     PyObject_HEAD
     pthread_mutex_t lock;
@@ -919,7 +919,6 @@ static int look_at_all(Ticker *self) {
         }
         *link = one->next;
         one->next = self->fired;
-        one->place = FIRED;
         self->fired = one;
         self->number++;
         any = 1;
@@ -981,7 +980,8 @@ static PyObject *ticker_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
     return (PyObject *)self;
 }
 
-/* The thread runs, and is this process's. After a fork it is not, and nobody may touch what it may have locked. */
+/* The thread runs, and is this process's. After a fork it is not, and nobody may touch what it may have locked.
+   Asked and acted on with the ticker held: where there is no interpreter lock somebody else may be ending it. */
 static int runs(Ticker *self) { return self->process && self->process == getpid(); }
 
 static void end(Ticker *self) {
@@ -1001,7 +1001,7 @@ static void end(Ticker *self) {
         for (Pulse *one = chains[i], *next; one != NULL; one = next) {
             next = one->next;
             one->next = NULL;
-            one->place = IDLE;
+            atomic_store(&one->watched, 0);
             Py_DECREF(one);
         }
 }
@@ -1009,7 +1009,9 @@ static void end(Ticker *self) {
 PyDoc_STRVAR(stop_doc, "stop()\n--\n\nEnd the thread, and wait for it; it forgets what it watches.");
 
 static PyObject *ticker_stop(Ticker *self, PyObject *unused) {
+    HOLD(self);
     end(self);
+    LET_GO();
     Py_RETURN_NONE;
 }
 
@@ -1026,38 +1028,45 @@ static PyObject *ticker_watch(Ticker *self, PyTypeObject *defining, PyObject *co
         return NULL;
     }
     Pulse *one = (Pulse *)args[0];
-    if (runs(self)) {
+    HOLD(self);
+    if (runs(self) && !atomic_exchange(&one->watched, 1)) {
+        Py_INCREF(one);
         pthread_mutex_lock(&self->lock);
-        if (one->place == IDLE) {
-            Py_INCREF(one);
-            one->place = ARMED;
-            one->seen = atomic_load_explicit(&one->beats, memory_order_relaxed) - 1;
-            one->next = self->armed;
-            if (self->armed == NULL) pthread_cond_signal(&self->roused);
-            self->armed = one;
-        }
+        one->seen = atomic_load_explicit(&one->beats, memory_order_relaxed) - 1;
+        one->next = self->armed;
+        if (self->armed == NULL) pthread_cond_signal(&self->roused);
+        self->armed = one;
         pthread_mutex_unlock(&self->lock);
     }
+    LET_GO();
     Py_RETURN_NONE;
 }
 
 PyDoc_STRVAR(missed_doc, "missed()\n--\n\nReturn those that have missed a period; they are not watched any more.");
 
 static PyObject *ticker_missed(Ticker *self, PyObject *unused) {
-    if (!runs(self)) return PyList_New(0);
-    pthread_mutex_lock(&self->lock);
-    size_t number = self->number;
-    Pulse **found = PyMem_RawMalloc((number + 1) * sizeof *found);
-    if (found != NULL) {
-        for (size_t i = 0; i < number; i++) {
-            found[i] = self->fired;
-            self->fired = found[i]->next;
-            found[i]->next = NULL;
-            found[i]->place = IDLE;
+    size_t number = 0;
+    Pulse **found = NULL;
+    int here;
+    HOLD(self);
+    here = runs(self);
+    if (here) {
+        pthread_mutex_lock(&self->lock);
+        number = self->number;
+        found = PyMem_RawMalloc((number + 1) * sizeof *found);
+        if (found != NULL) {
+            for (size_t i = 0; i < number; i++) {
+                found[i] = self->fired;
+                self->fired = found[i]->next;
+                found[i]->next = NULL;
+                atomic_store(&found[i]->watched, 0);
+            }
+            self->number = 0;
         }
-        self->number = 0;
+        pthread_mutex_unlock(&self->lock);
     }
-    pthread_mutex_unlock(&self->lock);
+    LET_GO();
+    if (!here) return PyList_New(0);
     if (found == NULL) return PyErr_NoMemory();
     PyObject *missed = PyList_New((Py_ssize_t)number);
     for (size_t i = 0; i < number; i++) {
