@@ -12,7 +12,8 @@ import sys
 import sysconfig
 import weakref
 from collections import deque
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from time import monotonic
@@ -24,7 +25,7 @@ from hypothesis import strategies as st
 
 from nnqpy import Closed, Push, accel
 from nnqpy.errors import ProtocolError
-from nnqpy.wire.stream import codec
+from nnqpy.wire.stream import codec, refusal
 from tests.kit.halves import HALVES, halves
 
 if TYPE_CHECKING:
@@ -260,6 +261,60 @@ def test_a_wrong_argument_is_an_error_and_not_a_crash(
     """C believes no type, no number and no size that it was given."""
     with pytest.raises(error, match=text):
         call(built)
+
+
+BODY = b"a body of its own"
+
+
+def calls(prefix: bytes) -> list[Callable[[], object]]:
+    """Each function of the module, as it is meant."""
+    one = codec(prefix, built)
+    return [
+        lambda: built.total_size([BODY, BODY]),
+        lambda: built.move(deque([BODY, None]), [], 2),
+        lambda: next(built.Taker(deque([BODY]))),
+        lambda: next(built.Taker(deque())),
+        lambda: iter(built.Taker(deque([BODY]))),
+        lambda: built.Pulse(monotonic)() < monotonic(),
+        lambda: built.Prefixes([BODY[:1], BODY[1:]]).select([BODY, BODY[2:], b""]),
+        lambda: codec(prefix, built).header_size,
+        lambda: one.header(1 << 50),
+        lambda: one.join([BODY, BODY]),
+        lambda: one.gather((BODY, BODY)),
+        lambda: one.written([BODY, BODY], 30),
+        lambda: one.written([BODY], 3000),
+        lambda: one.split(one.join([BODY, BODY]), 0, [], 9, 1 << 40),
+        lambda: one.split(b"\xff" * 20, 0, [], 9, 1 << 40),
+        lambda: one.split(one.header(300), 0, [], 9, 200),
+        lambda: one.peek(one.header(300), 0, 400),
+        lambda: one.peek(b"", 0, 200),
+    ]
+
+
+def call_all(times: int) -> None:
+    """Call each function of the module, as it is meant and wrongly."""
+    wrong: list[Callable[[], object]] = [partial(call, built) for call, _, _ in WRONG.values()]
+    for call in (*calls(b""), *calls(b"\x01"), *wrong):
+        for _ in range(times):
+            with suppress(Exception):
+                call()
+
+
+def kept() -> list[int]:
+    """Count the memory in use, in blocks, and the references to what lives longer than a call."""
+    gc.collect()
+    types = [built.StreamCodec, built.Taker, built.Prefixes, built.Pulse, built.Ticker]
+    return [sys.getallocatedblocks(), *map(sys.getrefcount, [None, BODY, monotonic, refusal, built, *types])]
+
+
+@needs_it
+def test_calls_leave_nothing_behind() -> None:
+    """No call keeps an object, a reference or memory, whether it ends well or with an error."""
+    call_all(10)  # what is made once is made now
+    before = kept()
+    call_all(300)
+
+    assert max(after - earlier for after, earlier in zip(kept(), before, strict=True)) < 100
 
 
 EMPTIED = """
