@@ -204,16 +204,17 @@ PyDoc_STRVAR(open_doc, "_open_gate(queue, core, small, /)\n--\n\n"
 
 static PyObject *gate_open(Gate *self, PyTypeObject *defining, PyObject *const *args, Py_ssize_t nargs,
                            PyObject *names) {
-    PyTypeObject *look = ((State *)PyType_GetModuleState(defining))->look;
-    if (nargs != 3 || names != NULL || !PyObject_TypeCheck(args[1], look)) {
+    State *state = PyType_GetModuleState(defining);
+    if (state == NULL) return NULL;
+    if (nargs != 3 || names != NULL || state->look == NULL || !PyObject_TypeCheck(args[1], state->look)) {
         PyErr_SetString(PyExc_TypeError, "_open_gate takes a deque, a core and a number");
         return NULL;
     }
     Py_ssize_t small = PyNumber_AsSsize_t(args[2], NULL);
     if (small == -1 && PyErr_Occurred()) return NULL;
-    Py_XSETREF(self->queue, Py_NewRef(args[0]));
-    Py_XSETREF(self->core, (Look *)Py_NewRef(args[1]));
     self->small = small;
+    Py_XSETREF(self->core, (Look *)Py_NewRef(args[1]));
+    Py_XSETREF(self->queue, Py_NewRef(args[0])); /* last: who finds a queue finds the others */
     Py_RETURN_NONE;
 }
 
@@ -284,12 +285,13 @@ static PyObject *quick_call(Quick *self, PyObject *const *args, size_t nargsf, P
 
 static PyObject *quick_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
     PyObject *method;
-    if (!no_keywords(type, kwargs) || !PyArg_ParseTuple(args, "O:Quick", &method)) return NULL;
+    State *state = PyType_GetModuleState(type);
+    if (state == NULL || !no_keywords(type, kwargs) || !PyArg_ParseTuple(args, "O:Quick", &method)) return NULL;
     Quick *self = (Quick *)type->tp_alloc(type, 0);
     if (self == NULL) return NULL;
     self->call = (vectorcallfunc)quick_call;
     self->method = Py_NewRef(method);
-    self->state = (State *)PyType_GetModuleState(type);
+    self->state = state;
     return (PyObject *)self;
 }
 
@@ -304,8 +306,8 @@ static int quick_traverse(Quick *self, visitproc visit, void *arg) {
     return 0;
 }
 
+/* Not the method: what is in the same garbage may still call us. */
 static int quick_clear(Quick *self) {
-    Py_CLEAR(self->method);
     Py_CLEAR(self->dict);
     return 0;
 }
@@ -314,6 +316,7 @@ static void quick_dealloc(Quick *self) {
     PyTypeObject *type = Py_TYPE(self);
     PyObject_GC_UnTrack(self);
     quick_clear(self);
+    Py_CLEAR(self->method);
     type->tp_free(self);
     Py_DECREF(type);
 }
