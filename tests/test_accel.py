@@ -192,7 +192,14 @@ needs_it = pytest.mark.skipif(built is None, reason="no compiled half, and no co
 
 class Unasked(deque[Any]):
     def __len__(self) -> int:
-        raise AssertionError("asked for its length, when there was an error already")
+        raise AssertionError("asked for its length")
+
+
+def sent(c: Any, queue: object) -> object:
+    """Send one body into a queue by the quick way."""
+    gate = c.Gate()
+    gate._open_gate(queue, c.Look(), 9)
+    return c.Quick(len)(gate, b"a")
 
 
 WRONG: dict[str, tuple[Callable[[Any], object], type[Exception], str]] = {
@@ -207,6 +214,8 @@ WRONG: dict[str, tuple[Callable[[Any], object], type[Exception], str]] = {
         TypeError,
         "an integer is required",
     ),
+    "a deque that does not know its length": (lambda c: sent(c, Unasked()), AssertionError, "asked for its length"),
+    "no deque to send by": (lambda c: sent(c, []), TypeError, "deque"),
     "no deque to move from": (lambda c: c.move([1], [], 1), TypeError, "deque"),
     "a long prefix": (lambda c: c.StreamCodec(b"ab", None), ValueError, "one byte or none, not b'ab'"),
     "a prefix that is a str": (lambda c: c.StreamCodec("a", None), TypeError, "bytes"),
@@ -276,6 +285,8 @@ def calls(prefix: bytes) -> list[Callable[[], object]]:
         lambda: next(built.Taker(deque())),
         lambda: iter(built.Taker(deque([BODY]))),
         lambda: built.Pulse(monotonic)() < monotonic(),
+        lambda: sent(built, deque[Any]()),
+        lambda: built.Quick(len)(BODY),
         lambda: built.Prefixes([BODY[:1], BODY[1:]]).select([BODY, BODY[2:], b""]),
         lambda: codec(prefix, built).header_size,
         lambda: one.header(1 << 50),
@@ -365,8 +376,15 @@ class Holder:
         seen.append(weakref.ref(self))
 
 def late(*_):  # called while it is
-    peek, take, make, move = seen[0]().calls
-    for call in (lambda: peek(b"x", 0, -1), take, lambda: make(deque()), lambda: move(deque([1]), [], 1)):
+    peek, take, make, move, quick, wrap = seen[0]().calls
+    for call in (
+        lambda: peek(b"x", 0, -1),
+        take,
+        lambda: make(deque()),
+        lambda: move(deque([1]), [], 1),
+        lambda: quick(b"ab"),
+        lambda: wrap(len),
+    ):
         try:
             print(call())
         except Exception as error:
@@ -377,10 +395,11 @@ def garbage():
     _accel.__spec__.loader.exec_module(module)
     peek = module.StreamCodec(b"\\1", ValueError).peek
     take = module.Taker(deque([1])).__next__
+    quick = module.Quick(len)
     opened = [os.scandir("/")]  # warns when it goes, and is no business of the collector's
     opened.append(opened)
     holder = Holder()
-    holder.calls = peek, take, module.Taker, module.move
+    holder.calls = peek, take, module.Taker, module.move, quick, module.Quick
     holder.rest = opened, holder
 
 warnings.simplefilter("always")
@@ -393,9 +412,12 @@ gc.collect()
 
 @needs_it
 def test_what_is_called_out_of_the_garbage_is_whole_or_an_error() -> None:
-    """What goes late in a collection may still call a codec, a taker, a type or a function that goes with it."""
+    """What goes late in a collection may still call a codec, a taker, a send, a type or a function of it."""
     ran = in_a_process(LATE)
-    assert (ran.stdout.split(), ran.returncode) == (["ValueError", "IndexError", "TypeError", "None"], 0), ran.stderr
+    assert (ran.stdout.split(), ran.returncode) == (
+        ["ValueError", "IndexError", "TypeError", "None", "2", "TypeError"],
+        0,
+    ), ran.stderr
 
 
 @needs_it

@@ -244,8 +244,8 @@ static PyType_Spec gate_spec = {
 typedef struct {
     PyObject_HEAD
     vectorcallfunc call;
-    PyObject *method, *dict;
-    State *state; /* of the module, which our type keeps */
+    PyObject *method, *dict, *module;
+    State *state; /* of the module */
 } Quick;
 
 /* The message is in the queue, and longer than `look` that is now. */
@@ -276,7 +276,9 @@ static PyObject *quick_call(Quick *self, PyObject *const *args, size_t nargsf, P
             PyObject *done = PyObject_Vectorcall(state->append, pair, 2, NULL);
             if (done == NULL) return NULL;
             Py_DECREF(done);
-            if (PyObject_Size(gate->queue) <= gate->core->look) Py_RETURN_NONE;
+            Py_ssize_t there = PyObject_Size(gate->queue);
+            if (there < 0) return NULL;
+            if (there <= gate->core->look) Py_RETURN_NONE;
             return press(state, args[0], args[1], keywords ? args[2] : Py_None);
         }
     }
@@ -284,14 +286,14 @@ static PyObject *quick_call(Quick *self, PyObject *const *args, size_t nargsf, P
 }
 
 static PyObject *quick_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
-    PyObject *method;
-    State *state = PyType_GetModuleState(type);
-    if (state == NULL || !no_keywords(type, kwargs) || !PyArg_ParseTuple(args, "O:Quick", &method)) return NULL;
+    PyObject *method, *module = PyType_GetModule(type);
+    if (module == NULL || !no_keywords(type, kwargs) || !PyArg_ParseTuple(args, "O:Quick", &method)) return NULL;
     Quick *self = (Quick *)type->tp_alloc(type, 0);
     if (self == NULL) return NULL;
     self->call = (vectorcallfunc)quick_call;
     self->method = Py_NewRef(method);
-    self->state = state;
+    self->module = Py_NewRef(module);
+    self->state = state_of(module);
     return (PyObject *)self;
 }
 
@@ -303,10 +305,11 @@ static int quick_traverse(Quick *self, visitproc visit, void *arg) {
     Py_VISIT(Py_TYPE(self));
     Py_VISIT(self->method);
     Py_VISIT(self->dict);
+    Py_VISIT(self->module);
     return 0;
 }
 
-/* Not the method: what is in the same garbage may still call us. */
+/* Only what can be changed: see at the top. */
 static int quick_clear(Quick *self) {
     Py_CLEAR(self->dict);
     return 0;
@@ -317,6 +320,7 @@ static void quick_dealloc(Quick *self) {
     PyObject_GC_UnTrack(self);
     quick_clear(self);
     Py_CLEAR(self->method);
+    Py_CLEAR(self->module);
     type->tp_free(self);
     Py_DECREF(type);
 }
