@@ -42,8 +42,8 @@ The tail of a burst is written by this thread, and a sender that goes on computi
 only every 5 ms by default: that was measured as 6 ms for the last message. So the interval is lowered while the
 ticking goes on, and put back after, unless somebody else has set it meanwhile.
 """
-PERIOD: Final = 150e-6
-"""Seconds that the compiled half lets a sender go without a write, one to two of them, before the rest is written for it.
+PERIOD: Final = 100e-6
+"""Seconds that the compiled half lets a sender go without a write before the rest is written for it.
 
 Its thread needs no interpreter lock to see that everything flows, so looking often costs the sender nothing.
 """
@@ -91,6 +91,8 @@ class Janitor:
         self._thread.start()
 
     def _run(self) -> None:
+        if self._ticker is not None:
+            accel.compiled.wake_promptly()
         asyncio.set_event_loop(self.loop)
         self.loop.run_forever()
 
@@ -193,15 +195,21 @@ class Janitor:
             self._tend(turns)
 
     def _look_at_missed(self) -> None:
-        assert self._ticker is not None  # nobody else rings
+        # Before the bell: to silence it is a system call, and behind each of those a sender that computes keeps us waiting
+        # for the interpreter lock. And again after it, for those who have missed in between.
+        self._tend_missed()
         self._missed.silence()
+        self._tend_missed()
+        if not self._watched_for:
+            self.loop.call_later(CALM, self._calm)
+
+    def _tend_missed(self) -> None:
+        assert self._ticker is not None  # nobody else rings
         missed = set(self._ticker.missed())
-        for turns in tuple(self._watched_for):
+        for turns in tuple(self._watched_for) if missed else ():
             if turns.pulse in missed:
                 self._watched_for.discard(turns)  # first: as in _sweep
                 self._tend(turns)
-        if not self._watched_for:
-            self.loop.call_later(CALM, self._calm)
 
     def _tend(self, turns: Turns) -> None:
         try:

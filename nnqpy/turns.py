@@ -40,7 +40,7 @@ QUIET: Final = 10e-6
 GATHER: Final = 100e-6
 """Seconds that a burst may gather messages before the next sender who looks writes them."""
 FIRST_LOOK: Final = 7
-BATCH: Final = 256
+BATCH: Final = 512
 SHARE: Final = 256
 """Messages that a reader takes from one ready peer before it looks at the next, if the inbox has room for them."""
 PAUSE: Final = 1e-3

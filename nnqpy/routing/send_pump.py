@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from nnqpy.options import Options
     from nnqpy.routing.core import Peer
 
-BATCH_MESSAGES: Final = 256
+BATCH_MESSAGES: Final = 512
 BATCH_BYTES: Final = 256 * 1024
 LEAD: Final = 1
 """In a long burst nobody is further ahead than 1/LEAD of what each peer had: see `SendPump._deal`.

@@ -840,18 +840,36 @@ static PyType_Spec prefixes_spec = {
 
 /* --- Pulse and Ticker --------------------------------------------------------------------------------------------- */
 
+#define SLACK 1000UL /* nanoseconds that the system may be late to wake us by; 50,000 by default would be much of a period */
+
+static long long now(void) {
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return time.tv_sec * 1000000000LL + time.tv_nsec;
+}
+
+PyDoc_STRVAR(wake_promptly_doc, "wake_promptly()\n--\n\n"
+                                "Have the calling thread woken in time, also where it waits for the interpreter lock.");
+
+static PyObject *wake_promptly(PyObject *module, PyObject *unused) {
+#ifdef __linux__
+    prctl(PR_SET_TIMERSLACK, SLACK);
+#endif
+    Py_RETURN_NONE;
+}
+
 /* What a socket's writer does at each write, for somebody who may look without the interpreter lock. */
 typedef struct Pulse {
     PyObject_HEAD
     PyObject *clock;
-    atomic_ulong beats;
+    atomic_llong beat; /* when it was looked at last, nanoseconds */
     atomic_bool watched; /* whoever makes it true has the rest, under its ticker's lock: */
-    unsigned long seen;
+    long long since;
     struct Pulse *next;
 } Pulse;
 
 static PyObject *pulse_call(Pulse *self, PyObject *args, PyObject *kwargs) {
-    atomic_fetch_add_explicit(&self->beats, 1, memory_order_relaxed);
+    atomic_store_explicit(&self->beat, now(), memory_order_relaxed);
     return PyObject_CallNoArgs(self->clock);
 }
 
@@ -909,18 +927,20 @@ typedef struct {
     pid_t process; /* 0: the thread does not run */
     int fd;
     int stopping;
-    struct timespec period;
+    long long period; /* nanoseconds */
     Pulse *armed, *fired;
     size_t number; /* of those that have fired */
 } Ticker;
 
-static int look_at_all(Ticker *self) {
-    int any = 0;
+/* Sort out who has missed a period; returns the nanoseconds until somebody else can have. */
+static long long look_at_all(Ticker *self) {
+    long long rest = self->period, today = now();
     for (Pulse **link = &self->armed; *link != NULL;) {
         Pulse *one = *link;
-        unsigned long beats = atomic_load_explicit(&one->beats, memory_order_relaxed);
-        if (beats != one->seen) {
-            one->seen = beats;
+        long long beat = atomic_load_explicit(&one->beat, memory_order_relaxed);
+        long long left = (beat > one->since ? beat : one->since) + self->period - today;
+        if (left > 0) {
+            if (left < rest) rest = left;
             link = &one->next;
             continue;
         }
@@ -928,15 +948,14 @@ static int look_at_all(Ticker *self) {
         one->next = self->fired;
         self->fired = one;
         self->number++;
-        any = 1;
     }
-    return any;
+    return rest;
 }
 
 static void *tick(void *arg) {
     Ticker *self = arg;
 #ifdef __linux__
-    prctl(PR_SET_TIMERSLACK, 10000UL); /* nanoseconds; 50,000 of them would be much of a period */
+    prctl(PR_SET_TIMERSLACK, SLACK);
 #endif
     pthread_mutex_lock(&self->lock);
     while (!self->stopping) {
@@ -944,16 +963,17 @@ static void *tick(void *arg) {
             pthread_cond_wait(&self->roused, &self->lock);
             continue;
         }
+        size_t number = self->number;
+        struct timespec rest = {.tv_nsec = (long)look_at_all(self)}; /* who is watched from now on has a period anyway */
+        int missed = self->number != number;
         pthread_mutex_unlock(&self->lock);
-        nanosleep(&self->period, NULL);
-        pthread_mutex_lock(&self->lock);
-        if (look_at_all(self)) {
+        if (missed) {
             uint64_t one = 1;
-            pthread_mutex_unlock(&self->lock);
             while (write(self->fd, &one, sizeof one) < 0 && errno == EINTR) {
             }
-            pthread_mutex_lock(&self->lock);
         }
+        nanosleep(&rest, NULL);
+        pthread_mutex_lock(&self->lock);
     }
     pthread_mutex_unlock(&self->lock);
     return NULL;
@@ -968,7 +988,7 @@ static PyObject *ticker_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
     Ticker *self = (Ticker *)type->tp_alloc(type, 0);
     if (self == NULL) return NULL;
     self->fd = fd;
-    self->period.tv_nsec = (long)(period * 1e9);
+    self->period = (long long)(period * 1e9);
     pthread_mutex_init(&self->lock, NULL);
     pthread_cond_init(&self->roused, NULL);
     /* Signals are for the threads that wait in system calls on somebody's behalf. */
@@ -1023,7 +1043,7 @@ static PyObject *ticker_stop(Ticker *self, PyObject *unused) {
 }
 
 PyDoc_STRVAR(watch_doc, "watch(pulse, /)\n--\n\n"
-                        "Watch a pulse until it has missed a period; the first one begins with the next tick.");
+                        "Watch a pulse until it has not beaten for a period, from now on.");
 
 static PyObject *ticker_watch(Ticker *self, PyTypeObject *defining, PyObject *const *args, Py_ssize_t nargs,
                               PyObject *names) {
@@ -1039,7 +1059,7 @@ static PyObject *ticker_watch(Ticker *self, PyTypeObject *defining, PyObject *co
     if (runs(self) && !atomic_exchange(&one->watched, 1)) {
         Py_INCREF(one);
         pthread_mutex_lock(&self->lock);
-        one->seen = atomic_load_explicit(&one->beats, memory_order_relaxed) - 1;
+        one->since = now();
         one->next = self->armed;
         if (self->armed == NULL) pthread_cond_signal(&self->roused);
         self->armed = one;
@@ -1199,6 +1219,9 @@ static void module_free(void *module) {
 
 static PyMethodDef functions[] = {
     {"total_size", total_size, METH_O, total_size_doc},
+#ifdef NNQ_THREADS
+    {"wake_promptly", wake_promptly, METH_NOARGS, wake_promptly_doc},
+#endif
     {"move", (PyCFunction)(void (*)(void))move, METH_FASTCALL, move_doc},
     {NULL},
 };

@@ -170,16 +170,16 @@ def test_a_pause_begins_a_new_burst() -> None:
 # --- batches -----------------------------------------------------------------------------------------------
 
 
-def test_a_batch_has_at_most_256_messages() -> None:
-    """However much waits, one write offers 256 messages."""
+def test_a_batch_has_at_most_512_messages() -> None:
+    """However much waits, one write offers 512 messages."""
     core, peer = sender(), FakePeer()
     marry(core, peer)
     queue(core, numbered(1000))
 
     core.pump()
 
-    assert peer.pushes == [256, 256, 256, 232]
-    assert BATCH_MESSAGES == 256
+    assert peer.pushes == [512, 488]
+    assert BATCH_MESSAGES == 512
 
 
 def test_no_peer_takes_two_batches_while_another_waits() -> None:
