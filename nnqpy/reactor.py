@@ -42,12 +42,12 @@ The tail of a burst is written by this thread, and a sender that goes on computi
 only every 5 ms by default: that was measured as 6 ms for the last message. So the interval is lowered while the
 ticking goes on, and put back after, unless somebody else has set it meanwhile.
 """
-PERIOD: Final = 100e-6
+PERIOD: Final = 60e-6
 """Seconds that the compiled half lets a sender go without a write before the rest is written for it.
 
 Its thread needs no interpreter lock to see that everything flows, so looking often costs the sender nothing.
 """
-SWITCH_WATCHED: Final = 100e-6
+SWITCH_WATCHED: Final = 50e-6
 """Interpreter switch interval while senders are watched so: nobody asks for the lock as long as they write."""
 CALM: Final = 20e-3
 """Seconds without anybody to watch after which the interval is put back."""

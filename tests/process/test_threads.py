@@ -235,7 +235,13 @@ def test_a_close_at_any_moment_of_a_flow_keeps_the_books(scheme: str) -> None:
             assert (report.abandoned, stats.queued, stats.accepted) == (0, 0, stats.delivered)
             until(
                 lambda got=got, stats=stats: len(got) >= stats.accepted,  # type: ignore[misc]
-                tell=lambda got=got, pull=pull, stats=stats: (len(got), stats, pull.stats(), pull.peers),  # type: ignore[misc]
+                tell=lambda got=got, pull=pull, stats=stats, taker=taker: (  # type: ignore[misc]
+                    len(got),
+                    stats,
+                    pull.stats(),
+                    pull.peers,
+                    taker.errors,
+                ),
             )
             pull.close()
             taker.join()
