@@ -14,7 +14,7 @@ exclude_patterns = [
     "_build",
     "examples",
     "benchmarks/results.md",
-    "benchmarks/patterns.md",
+    "benchmarks/tail.md",
 ]  # the last two are in their index
 html_theme = "furo"
 html_title = f"nnqpy {release}"
