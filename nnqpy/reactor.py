@@ -135,16 +135,22 @@ class Janitor:
         """Have threads give the interpreter lock up at least every `interval` seconds; from any thread."""
         before = sys.getswitchinterval()
         if before > interval:
-            if not self._switch:
+            if not self._ours(before):
                 self._switch_before = before
             self._switch = interval
             sys.setswitchinterval(interval)
 
+    def _ours(self, interval: float) -> bool:
+        """Whether it is we who have set the switch interval, and nobody else since."""
+        return abs(interval - self._switch) < 1e-7
+
     def _calm(self) -> None:
-        """Put the interpreter's switch interval back, if nothing goes on and nobody else has set it meanwhile."""
-        if self._ticking or self._watched_for or not self._switch:
-            return
-        if abs(sys.getswitchinterval() - self._switch) < 1e-7:
+        """Put the interpreter's switch interval back, if nothing goes on."""
+        if not (self._ticking or self._watched_for):
+            self._put_back()
+
+    def _put_back(self) -> None:
+        if self._ours(sys.getswitchinterval()):
             sys.setswitchinterval(self._switch_before)
         self._switch = 0.0
 
@@ -380,6 +386,7 @@ class Janitor:
 
     def forget(self) -> None:
         """Close what nobody sees off any more; in a forked child: our copies of the parent's descriptors."""
+        self._put_back()
         for sock in tuple(self._leaving):
             sock.close()
 

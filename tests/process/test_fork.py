@@ -432,3 +432,18 @@ def target(fd: int) -> str:
         return str(Path(f"/proc/self/fd/{fd}").readlink())
     except OSError:
         return ""
+
+
+def test_a_childs_threads_give_the_interpreter_lock_up_as_often_as_before() -> None:
+    """While a burst is on its way they do so more often, and there is nobody in the child who would put that back."""
+    before = 0.005
+    sys.setswitchinterval(before)
+    with Pull() as pull, Push() as push:
+        push.connect(pull.bind("tcp://127.0.0.1:0").url, wait=True, timeout=PATIENCE)
+        deadline = monotonic() + PATIENCE
+        while sys.getswitchinterval() >= before:
+            assert monotonic() < deadline, "nobody has lowered it"
+            push.send_nowait(b"of a burst")
+            pull.recv(timeout=PATIENCE)
+        assert Fork(sys.getswitchinterval).result() == str(before)
+    until(lambda: sys.getswitchinterval() == before)
