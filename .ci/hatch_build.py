@@ -30,9 +30,9 @@ class CompiledHalf(BuildHookInterface[Any]):
             raise ValueError(f"NNQPY_BUILD is pure, compiled or not set, not {wanted!r}")
         if self.target_name != "wheel" or wanted == "pure":
             return
-        folder = Path(tempfile.mkdtemp(prefix="nnqpy-build-"))
+        self._folder = tempfile.TemporaryDirectory(prefix="nnqpy-build-")  # until we are done: hatchling copies from it
         try:
-            built = self._compiled(folder)
+            built = self._compiled(Path(self._folder.name))
         except Exception as error:  # whatever a compiler's absence looks like here
             if wanted == "compiled":
                 raise
