@@ -391,6 +391,10 @@ def test_a_socket_in_a_cycle_is_collected_even_under_its_own_lock(tmp_path: Path
         thread.start()
         assert finished.wait(5)
     thread.join(5)
+    patience = monotonic() + PATIENCE
+    while core.look >= 0:  # whoever has its lock cannot close it: the janitor does
+        assert monotonic() < patience, "it was never closed"
+        threading.Event().wait(0.001)
 
 
 def free_port() -> int:
