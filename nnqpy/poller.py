@@ -58,7 +58,7 @@ class Bell:
 
     def __init__(self) -> None:
         self.rung = False
-        """Whether somebody has rung since the last `silence`; never False while the descriptor is readable."""
+        """Whether there may be something to silence; it may also be true of a bell that somebody else has just silenced."""
         self._fd = -1  # what `__del__` finds if there is no descriptor to be had
         self._fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
 
@@ -69,7 +69,10 @@ class Bell:
     def ring(self) -> None:
         """Make the descriptor readable."""
         self.rung = True
-        os.eventfd_write(self._fd, 1)
+        try:
+            os.eventfd_write(self._fd, 1)
+        finally:
+            self.rung = True  # also if a `silence` of another thread was over before that, and did not reach it
 
     def silence(self) -> None:
         """Make it unreadable again; look at what it was rung for after that."""

@@ -732,6 +732,7 @@ class Turns:
         if self.state is not State.OPEN or now < core.timer:
             return NEVER  # closed; or somebody comes later, who was called after us
         self.read()  # what is waited for may have come, and nobody looked
+        self.delivered()
         at = core.on_time(now)
         if core.outbox:
             self.write()
@@ -775,14 +776,15 @@ class Turns:
     def level(self) -> None:
         """Make the exported descriptor tell whether something is there; of what the kernel has it tells itself.
 
-        Only the holder of the turn silences: the ring may have been for one who waits in the poller.
+        Only the holder of the turn silences: the ring may have been for one who waits in the poller. Who has something to
+        tell rings without a look at whether that was done: a `silence` may be under way that undoes it, and whose look after
+        finds nothing, because somebody has taken it by then.
         """
         into = self.into
         if not into.exported:
             return
         if self.core.readable or self.ready_in:
-            if not into.bell.rung:
-                into.bell.ring()
+            into.bell.ring()
         elif into.bell.rung and into.take():
             try:
                 into.bell.silence()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import select
 import socket
 from contextlib import contextmanager
@@ -1390,3 +1391,71 @@ def test_who_finds_another_writing_looks_again_after_a_batch() -> None:
         home.turns.write()
 
         assert (home.core.look, home.turns.promised, home.calls) == (BATCH, True, 1)
+
+
+# --- the descriptor that a user has --------------------------------------------------------------------------
+
+
+def tells(home: Socket) -> bool:
+    """Whether the exported descriptor is readable."""
+    return bool(select.select([home.turns.into.poller.fileno()], [], [], 0)[0])
+
+
+def test_a_bell_that_rings_while_it_is_silenced_still_tells_of_what_comes_after(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One thread silences; in the middle of that another rings for a message, which a third takes: then the next comes."""
+    home = Socket(PullCore)
+    home.turns.export()
+    home.turns.into.bell.ring()
+    read = os.eventfd_read
+
+    def in_between(fd: int) -> int:
+        monkeypatch.undo()
+        home.core.inbox.append(b"taken at once")
+        home.turns.level()
+        try:
+            return read(fd)
+        finally:
+            home.core.inbox.clear()
+
+    monkeypatch.setattr(os, "eventfd_read", in_between)
+    home.turns.level()
+    assert not tells(home)
+
+    home.core.inbox.append(b"for the next")
+    home.turns.level()
+    assert tells(home)
+
+
+def test_a_ring_that_a_silence_overtakes_can_be_silenced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who rings was held up between its two steps: the descriptor is readable, and that is known, so it ends."""
+    home = Socket(PullCore)
+    home.turns.export()
+    write = os.eventfd_write
+
+    def held_up(fd: int, number: int) -> None:
+        monkeypatch.undo()
+        home.turns.level()  # another thread, which finds nothing there
+        write(fd, number)
+
+    monkeypatch.setattr(os, "eventfd_write", held_up)
+    home.turns.into.bell.ring()
+    assert tells(home)
+
+    home.turns.level()
+    assert not tells(home)
+
+
+def test_a_timer_that_reads_leaves_the_descriptor_true(clock: Clock) -> None:
+    """What the janitor reads while it looks at the time is in the inbox, where the kernel does not tell of it any more."""
+    home = Socket(PullCore)
+    home.turns.export()
+    (line,) = lines(home, 1)
+    home.core.timer = clock.now
+    line.feed(wire(TCP, [b"in time"]))
+
+    home.turns.on_time()
+
+    assert list(home.core.inbox) == [b"in time"]
+    assert tells(home)
