@@ -148,11 +148,16 @@ class Janitor:
         """Put the interpreter's switch interval back, if nothing goes on."""
         if not (self._ticking or self._watched_for):
             self._put_back()
+        if self._watched_for:  # meanwhile: who came before it was put back has left it as he found it
+            self._hurry(SWITCH_WATCHED)
+        if self._ticking:
+            self._hurry(SWITCH)
 
     def _put_back(self) -> None:
-        if self._ours(sys.getswitchinterval()):
+        ours = self._ours(sys.getswitchinterval())
+        self._switch = 0.0  # first: who hurries from now on notes for himself what he has lowered
+        if ours:
             sys.setswitchinterval(self._switch_before)
-        self._switch = 0.0
 
     @property
     def inside(self) -> bool:

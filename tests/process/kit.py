@@ -13,6 +13,8 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from nnqpy import reactor
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
@@ -111,3 +113,22 @@ def until(claim: Callable[[], object], timeout: float = PATIENCE, *, tell: Calla
     while not claim():
         assert monotonic() < deadline, f"not true within {timeout} s: {tell()}"
         threading.Event().wait(0.001)
+
+
+@contextmanager
+def switch_interval(seconds: float) -> Generator[None]:
+    """Have threads take turns that often; set and put back while nobody of ours has lowered it."""
+    janitor = reactor.janitor()
+
+    def at_rest() -> bool:
+        lowered = sys.getswitchinterval() <= reactor.SWITCH
+        return not (lowered or janitor._ticking or janitor._watched_for or janitor._switch)
+
+    until(at_rest)
+    default = sys.getswitchinterval()
+    sys.setswitchinterval(seconds)
+    try:
+        yield
+        until(at_rest)
+    finally:
+        sys.setswitchinterval(default)

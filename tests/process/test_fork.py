@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Literal
 import pytest
 
 from nnqpy import Closed, ForkedError, Pair, Pull, Push
-from tests.process.kit import PATIENCE, child, until
+from tests.process.kit import PATIENCE, child, switch_interval, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -436,9 +436,8 @@ def target(fd: int) -> str:
 
 def test_a_childs_threads_give_the_interpreter_lock_up_as_often_as_before() -> None:
     """While a burst is on its way they do so more often, and there is nobody in the child who would put that back."""
-    before = 0.005
-    sys.setswitchinterval(before)
-    with Pull() as pull, Push() as push:
+    before = 0.004
+    with switch_interval(before), Pull() as pull, Push() as push:
         push.connect(pull.bind("tcp://127.0.0.1:0").url, wait=True, timeout=PATIENCE)
         deadline = monotonic() + PATIENCE
         while sys.getswitchinterval() >= before:
@@ -446,4 +445,4 @@ def test_a_childs_threads_give_the_interpreter_lock_up_as_often_as_before() -> N
             push.send_nowait(b"of a burst")
             pull.recv(timeout=PATIENCE)
         assert Fork(sys.getswitchinterval).result() == str(before)
-    until(lambda: sys.getswitchinterval() == before)
+        until(lambda: sys.getswitchinterval() == before)
