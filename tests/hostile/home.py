@@ -197,14 +197,21 @@ class GoodPeer:
         got, self.got = self.got, []
         return got
 
-    def hears(self, stranger: Stranger, parts: Iterable[bytes]) -> list[bytes]:
+    def hears(
+        self, stranger: Stranger, parts: Iterable[bytes], say: Callable[[bytes], object] | None = None
+    ) -> list[bytes]:
         """Have a stranger say `parts`, each of which our side reads alone, with a good message behind it.
+
+        Args:
+            stranger: who says them.
+            parts: what.
+            say: how, if not by the stranger's own `say`.
 
         Returns:
             What our side received from the stranger.
         """
         for part in parts:
-            stranger.say(part)
+            (say or stranger.say)(part)
             self.exchange()
             while stranger.unheard():
                 settle()

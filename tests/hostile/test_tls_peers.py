@@ -75,19 +75,6 @@ def forger(home: Home[Any], role: Role, folder: Path) -> tuple[TlsStranger, Forg
     return stranger, Forger(stranger.half, folder / "keylog", written=tickets + 1)  # and its greeting
 
 
-def hears(home: Home[Pull], good: GoodPeer, stranger: TlsStranger, parts: list[bytes]) -> list[bytes]:
-    """Have a stranger utter parts beneath TLS, each with a good message behind it; return what was received of them."""
-    for part in parts:
-        stranger.utter(part)
-        good.exchange()
-        while stranger.unheard():
-            settle()
-            good.exchange()
-    settle()
-    good.exchange()
-    return good.take()
-
-
 # --- no handshake ----------------------------------------------------------------------------------------------------
 
 
@@ -220,12 +207,12 @@ def test_b60_what_carries_nothing_is_taken_and_bounded(kind: str, role: Role, tm
         for _ in range(20):
             words = b"".join(EMPTY[kind](forge) for _ in range(5))
             message = forge.record(23, framed("tls+tcp", b"message"))
-            assert hears(home, good, stranger, [words, message]) == [b"message"]
+            assert good.hears(stranger, [words, message], stranger.utter) == [b"message"]
         size = 0
         while not home.ended():
             words = b"".join(EMPTY[kind](forge) for _ in range(100))
             size += len(words)
-            assert hears(home, good, stranger, [words]) == []
+            assert good.hears(stranger, [words], stranger.utter) == []
             assert size < 2 * BARREN_MAX, "there is no end of it"
 
         assert home.verdict().reason is Reason.TLS_BAD_RECORD
@@ -238,7 +225,7 @@ def test_b60_a_ticket_is_the_listener_s_to_give(tmp_path: Path) -> None:
         good = GoodPeer(home)
         stranger, forge = forger(home, "dialer", tmp_path)
 
-        assert hears(home, good, stranger, [forge.record(22, TICKET)]) == []
+        assert good.hears(stranger, [forge.record(22, TICKET)], stranger.utter) == []
         assert home.verdict().reason is Reason.TLS_BAD_RECORD
 
 
@@ -306,7 +293,7 @@ def test_b61_a_cut_within_a_record_is_told(role: Role) -> None:
             with told(place):
                 stranger = shaken(home, role)
                 assert good.hears(stranger, [message]) == [b"message"]
-                assert hears(home, good, stranger, [stranger.sealed(message)[:place]]) == []
+                assert good.hears(stranger, [stranger.sealed(message)[:place]], stranger.utter) == []
                 stranger.finish()
                 good.exchange()
                 verdict = home.verdict()
@@ -328,7 +315,7 @@ def test_b62_what_comes_behind_the_end_is_ignored(behind: str, role: Role, tmp_p
             more = {"record": forge.record(23, message), "noise": os.urandom(100), "plain": message}[behind]
             parts = [goodbye + more] if together else [goodbye, more]
 
-            assert hears(home, good, stranger, parts) == [b"message"]
+            assert good.hears(stranger, parts, stranger.utter) == [b"message"]
             assert home.verdict().reason is Reason.EOF
             stranger.close()
 
