@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final, Literal, Protocol
 from nnqpy.accel import total_size
 from nnqpy.errors import ProtocolError, Reason, TlsError
 from nnqpy.events import PeerInfo
+from nnqpy.large import LARGE, haul, haul_by_calls
 from nnqpy.message import Batch
 from nnqpy.poller import WRITABLE_ONCE
 from nnqpy.routing.core import next_id
@@ -30,14 +31,9 @@ if TYPE_CHECKING:
     from nnqpy.turns import Turns
     from nnqpy.wire.codec import Codec
 
-LARGE: Final = 32 * 1024
-"""Bodies from this size on are read into a `bytes` of their own: without any copy where they arrive whole."""
 READ_MIN: Final = 16 * 1024
+
 READ_MAX: Final = 256 * 1024
-BODY_READ: Final = 1024 * 1024
-"""Bytes asked for at a time of a large body, or as many as are here already: what did not come is given back at once."""
-CRUMB: Final = 16 * 1024
-"""Smaller pieces of a large body are joined as they come: a slow peer's body is no list of single bytes."""
 GATHER_FROM: Final = 8192
 """Mean body size from which a batch is written from its parts (``sendmsg``) instead of being joined first."""
 STRAY_MAX: Final = 64 * 1024
@@ -110,22 +106,24 @@ class Engine:
         "_codec",
         "_data",
         "_fault",
+        "_haul",
         "_held",
-        "_large",
         "_layered",
         "_most",
         "_offer",
         "_place",
         "_recv",
         "_released",
+        "_run",
         "_send",
         "_sock",
         "_stray",
+        "_streak",
         "_stream",
-        "_total",
         "_turns",
         "_uncut",
         "_watched",
+        "_whole",
         "address",
         "begun",
         "bytes_received",
@@ -212,9 +210,17 @@ class Engine:
         self._data = data
         self._place = 0
         self._arrived: list[bytes] = []
+        if stream is None:
+            self._haul = haul
+        else:
+            self._haul = haul_by_calls
+            turns.reentrant = False  # a layer may have a lock of its own
+        self._run = b""
+        """The header of the large messages that come, as long as they are of one length; empty: there are none."""
+        self._streak = 1
+        """How many to expect at once."""
         self._chunks: list[bytes] = []
-        self._total = -1
-        self._large = False
+        self._whole: list[bytes] = []
         self._fault: ProtocolError | None = None
         self._most = turns.recv_max
         """Bytes of the largest frame to accept; negative: any."""
@@ -337,8 +343,8 @@ class Engine:
         try:
             if self._fault is not None:
                 self._turns.lose(self, self._fault.reason, self._fault.detail)
-            elif self._total >= 0 or (self._large and self._read_large_header()):
-                self._read_body()
+            elif self._run:
+                self._read_large(limit)
             else:
                 self._read_frames(limit)
         except BlockingIOError:
@@ -355,11 +361,11 @@ class Engine:
     @property
     def heavy(self) -> bool:
         """A large message is on its way, or was the last one."""
-        return self._large or self._total >= 0
+        return bool(self._run)
 
     @property
     def _mid_frame(self) -> bool:
-        return self._total >= 0 or self._place < len(self._data)
+        return bool(self._chunks) or self._place < len(self._data)
 
     def _end(self) -> None:
         if self._mid_frame:
@@ -378,7 +384,7 @@ class Engine:
         out: list[bytes] = []
         fault: ProtocolError | None = None
         chunks: list[bytes] = []
-        total = -1
+        run = b""
         stuffed = False
         try:
             if not self._uncut:
@@ -404,66 +410,45 @@ class Engine:
             if not stuffed:
                 length = codec.peek(data, place, most)
                 if length is not None and length >= LARGE:
-                    chunks, total = [data[place + header_size :]] if place + header_size < len(data) else [], length
+                    body = place + header_size
+                    run, chunks = data[place:body], [data[body:]]
                     data, place = b"", 0
                 elif place:
                     data, place = data[place:], 0
         except ProtocolError as error:
             fault = error
             data, place = b"", 0
-        self._commit(out, data, place, chunks, total, stuffed=stuffed, large=False, fault=fault)
+        self._streak = 1
+        self._commit(out, data, place, chunks, run, [], stuffed=stuffed, fault=fault)
 
     def _next_chunk(self) -> bytes:
         """Return what the kernel has, also when an interrupted turn read it and got no further."""
         arrived = self._arrived
         if not arrived:
-            # After a large body its successor's header is read alone: the body then arrives in its own bytes.
-            appetite = self._codec.header_size if self._large else self._appetite
-            arrived.extend(map(self._recv, (appetite,)))
-        chunk = arrived[0]
-        if len(chunk) >= self._appetite:
-            self._appetite = min(READ_MAX, self._appetite * 2)
-        elif len(chunk) < self._appetite >> 3 and not self._large:
-            self._appetite = max(READ_MIN, self._appetite >> 1)
-        return chunk
+            arrived.extend(map(self._recv, (self._appetite,)))
+            size = len(arrived[0])
+            if size >= self._appetite:
+                self._appetite = min(READ_MAX, self._appetite * 2)
+            elif size < self._appetite >> 3:
+                self._appetite = max(READ_MIN, self._appetite >> 1)
+        return arrived[0]
 
-    def _read_large_header(self) -> bool:
-        """Read a header alone, where the last message was large; True if one more large body follows it."""
-        if self._data or self._uncut:
-            return False
-        chunk = self._next_chunk()
-        if len(chunk) != self._codec.header_size:
-            return False
-        try:
-            length = self._codec.peek(chunk, 0, self._most)
-        except ProtocolError:
-            return False
-        if length is None or length < LARGE:
-            return False
-        # A commit: stores only, no call.
-        self._total = length
-        self._chunks = []
-        self._arrived = []
-        return True
-
-    def _read_body(self) -> None:
-        chunks = self._chunks
-        have = sum(map(len, chunks)) if chunks else 0
-        want = self._total - have
-        if want:
-            # Memory follows what has arrived, not what was announced.
-            chunks.extend(map(self._recv, (min(want, max(BODY_READ, have)),)))
-            if not chunks[-1]:
-                self._end()
-                return
-            want -= len(chunks[-1])
-            if len(chunks) > 1 and len(chunks[-1]) < CRUMB and len(chunks[-2]) < CRUMB:
-                chunks[-2:] = [chunks[-2] + chunks[-1]]
-            if want:
-                self.stuffed = self._layered is not None and self._layered.more
-                return
-        body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-        self._commit([body], b"", 0, [], -1, stuffed=False, large=True, fault=None)
+    def _read_large(self, limit: int) -> None:
+        whole, arrived = self._whole, self._arrived
+        broken: OSError | None = None
+        if not whole:
+            try:
+                self._haul(self._recv, self.fd, self._run, self._chunks, whole, arrived, min(limit, self._streak))
+            except BlockingIOError:
+                raise
+            except OSError as error:
+                broken = error
+        self._streak += len(whole)
+        # What is none of them is read as any other frame, the next time.
+        over = bool(arrived)
+        self._commit(whole, b"", 0, [*self._chunks], b"" if over else self._run, arrived, stuffed=over, fault=None)
+        if broken is not None:
+            self._reset(broken)
 
     def _commit(
         self,
@@ -471,21 +456,22 @@ class Engine:
         data: bytes,
         place: int,
         chunks: list[bytes],
-        total: int,
+        run: bytes,
+        arrived: list[bytes],
         *,
         stuffed: bool,
-        large: bool,
         fault: ProtocolError | None,
     ) -> None:
         core = self._turns.core
+        uncut = stuffed and not arrived
         more = self._layered is not None and self._layered.more
         if not out:
             # A commit: stores only, no call.
             self._data, self._place = data, place
-            self._chunks, self._total = chunks, total
-            self._uncut, self._large, self._fault = stuffed, large, fault
+            self._chunks, self._run = chunks, run
+            self._uncut, self._fault = uncut, fault
             self.stuffed = stuffed or more
-            self._arrived = []
+            self._arrived = arrived
             if fault is not None:
                 self._turns.lose(self, fault.reason, fault.detail)
             return
@@ -499,10 +485,10 @@ class Engine:
             core.received, core.bytes_received = received, bytes_received
             self.received, self.bytes_received = mine, my_bytes
             self._data, self._place = data, place
-            self._chunks, self._total = chunks, total
-            self._uncut, self._large, self._fault = stuffed, large, fault
+            self._chunks, self._run = chunks, run
+            self._uncut, self._fault = uncut, fault
             self.stuffed = stuffed or more
-            self._arrived = []
+            self._arrived, self._whole = arrived, []
             core.inbox.extend(core.staged)
         if fault is not None:
             self._turns.lose(self, fault.reason, fault.detail)

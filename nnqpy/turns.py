@@ -21,7 +21,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from enum import Enum, auto
-from time import monotonic
+from time import monotonic, sleep
 from typing import TYPE_CHECKING, Final
 
 from nnqpy import accel
@@ -29,6 +29,7 @@ from nnqpy.errors import Closed, ForkedError, Reason
 from nnqpy.events import PeerAdded
 from nnqpy.poller import MOST, READABLE, WRITABLE_ONCE, Bell, Poller
 from nnqpy.routing.core import NEVER, ignore
+from nnqpy.routing.send_pump import BATCH_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,12 +42,15 @@ GATHER: Final = 100e-6
 """Seconds that a burst may gather messages before the next sender who looks writes them."""
 FIRST_LOOK: Final = 7
 BATCH: Final = 512
+"""Messages that are worth a write."""
 SHARE: Final = 256
 """Messages that a reader takes from one ready peer before it looks at the next, if the inbox has room for them."""
 PAUSE: Final = 1e-3
 """Seconds without a write after which a burst is over: the next messages are shared out from scratch."""
-
-
+PUMP: Final = 1e-3
+"""Seconds after which another thread's pump, which never waits, should be over."""
+PUMPS: Final = 100
+"""How often it may be a longer one: beyond that the thread is ours, and a signal handler has come in between."""
 FEW: Final = 4
 """Peers up to which a reader spins on all of them."""
 
@@ -296,9 +300,7 @@ class Turns:
         """
         core = self.core
         if core.look < 0:
-            with core.lock:
-                withdrawn = core.withdraw(body) or core.reclaim(body)
-            if withdrawn:
+            if self._taken_back(body):
                 self.check_open()
             return True  # the drain of a `close` has taken it along
         now = monotonic()
@@ -320,8 +322,26 @@ class Turns:
         with core.lock:
             return core.fits() or not core.withdraw(body)
 
-    def place(self, body: bytes) -> bool:
-        """Append a message of any size if it is within the marks; it is written or promised before this returns."""
+    def _taken_back(self, body: bytes) -> bool:
+        """Take a message back that was appended while the socket closes; False if it has gone with the last ones."""
+        core = self.core
+        for _ in range(PUMPS):
+            with core.lock:
+                if core.withdraw(body) or core.reclaim(body):
+                    return True
+                if not core.in_hand(body):
+                    return False
+            # Somebody is writing it, perhaps to a peer that was just shut down: then it comes back.
+            sleep(PUMP)
+        return False
+
+    def place(self, body: bytes, *, gather: bool = False) -> bool:
+        """Append a message of any size if it is within the marks; it is written or promised before this returns.
+
+        Args:
+            body: the message.
+            gather: more may follow soon, to go with it.
+        """
         core = self.core
         with core.lock:
             if self.state is not State.OPEN or not core.has_room(body):
@@ -329,9 +349,7 @@ class Turns:
             else:
                 placed = True
                 core.insert(body)
-        if placed:
-            self.write()
-        else:
+        if not placed:
             self.check_open()
         return placed
 
@@ -342,8 +360,23 @@ class Turns:
             Closed: the socket is closed.
         """
         with self.core.lock:
+        elif gather and core.gathers:
+            self._gather()
+        else:
+            self.write()
             if self.state is State.OPEN:
                 self.core.insert(payload)
+    def _gather(self) -> None:
+        """See to a large message: after a pause it is written at once, within a burst with the batch that it fills."""
+        core = self.core
+        since = monotonic() - self._wrote
+        if since > GATHER or (core.big_bytes >= BATCH_BYTES and core.dealing):
+            self.write()
+        elif not self.promised and since > QUIET:
+            self.write()
+        elif not self.promised or self.asleep:
+            self._promise(FIRST_LOOK)
+
                 return
         self.check_open()
 
@@ -568,6 +601,10 @@ class Turns:
         if self.ready_out or (self.blocked and self._by_fd):
             self.poll_out(0)
         core.pump()
+                if core.outbox and core.dealing:
+                    # Queued since we wrote: by somebody who found a promise, and nobody asleep yet.
+                    self.asleep = False
+                    return Verdict.BUSY
         self._wrote = self.pulse()
         if core.outbox or self.blocked:
             self._promise(core.options.send_hwm if core.outbox else 0)

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from nnqpy.engine import BODY_READ, CRUMB, GATHER_FROM, LARGE, READ_MAX, STRAY_MAX
+from nnqpy.engine import GATHER_FROM, READ_MAX, STRAY_MAX
+from nnqpy.large import BODY_READ, CRUMB, LARGE
 from nnqpy.errors import Reason
 from nnqpy.patterns.pair import PairCore
 from nnqpy.patterns.pipeline import PullCore, PushCore

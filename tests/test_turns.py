@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 import nnqpy.turns
-from nnqpy import Push
-from nnqpy.errors import Closed, ForkedError, Reason
+from nnqpy import Pub, Pull, Push
+from nnqpy.errors import Closed, ForkedError, Reason, TimedOut
 from nnqpy.events import PeerAdded
 from nnqpy.patterns.pair import PairCore
 from nnqpy.patterns.pipeline import PullCore, PushCore
-from nnqpy.turns import BATCH, FIRST_LOOK, PAUSE, State, Turn, Verdict
+from nnqpy.routing.send_pump import BATCH_BYTES
+from nnqpy.turns import BATCH, FIRST_LOOK, GATHER, PAUSE, QUIET, State, Turn, Verdict
 from nnqpy.wire.stream import TCP
 from tests.kit.cores import queue
 from tests.kit.engines import Line, Socket, close_lines, give_back, unwire, wire
@@ -1459,3 +1460,129 @@ def test_a_timer_that_reads_leaves_the_descriptor_true(clock: Clock) -> None:
 
     assert list(home.core.inbox) == [b"in time"]
     assert tells(home)
+
+
+# --- large messages --------------------------------------------------------------------------------------------------
+
+HEAVY: Final = b"." * (BATCH_BYTES // 4)
+
+
+def test_large_messages_of_a_burst_go_together(worlds: Callable[..., World], clock: Clock) -> None:
+    """The first one at once, the next ones with the batch that they fill; and what does not fill one is promised."""
+    world = worlds(None)
+    clock.now += 1
+
+    for _ in range(8):
+        world.push.send(HEAVY)
+
+    assert world.peers[0].pushes == [1, 4]
+    assert (world.janitor.told, world.turns.promised) == (True, True)
+    world.janitor.keep()
+    assert world.peers[0].pushes == [1, 4, 3]
+    check_promises(world, "at the end")
+
+
+def test_large_messages_wait_for_no_more_than_a_moment(worlds: Callable[..., World], clock: Clock) -> None:
+    """Whoever sends one now and then has each written at once."""
+    world = worlds(None)
+
+    for _ in range(3):
+        clock.now += GATHER + QUIET
+        world.push.send(HEAVY)
+
+    assert world.peers[0].pushes == [1, 1, 1]
+
+
+def test_a_large_message_to_peers_of_their_own_queues_waits_for_nothing(clock: Clock) -> None:
+    """Who is behind misses it now or does not: that is not to depend on what comes next."""
+    with Pub(linger=0) as pub:
+        peer = FakePeer()
+        marry(pub._turns, peer)
+        clock.now += 1
+
+        for _ in range(3):
+            pub.send(HEAVY)
+
+        assert peer.pushes == [1, 1, 1]
+
+
+def test_who_is_about_to_wait_writes_his_large_messages_first(worlds: Callable[..., World], clock: Clock) -> None:
+    """They may be what the answer waits for."""
+    world = worlds(None)
+    clock.now += 1
+    with Pull() as pull:
+        for _ in range(3):
+            world.push.send(HEAVY)
+        assert world.peers[0].pushes == [1]
+
+        with pytest.raises(TimedOut):
+            pull.recv(timeout=0)
+
+    assert world.peers[0].pushes == [1, 2]
+
+
+@pytest.mark.parametrize("sender", [send, send_large, send_several], ids=lambda one: one.__name__)
+def test_what_is_queued_as_the_janitor_goes_to_sleep_is_seen_to(
+    worlds: Callable[..., World], clock: Clock, sender: Callable[[World], None]
+) -> None:
+    """He waits for the room of a peer that is full, and there is one that has some: nothing would wake him."""
+    for at in count():
+        world = worlds(0, None)
+        queue(world.core, [b"0", b"0"])
+        world.turns.write()
+
+        came = intrude(partial(tick, world), at, partial(sender, world), world.core, *STEPS)
+
+        assert world.core.look <= 0 or world.turns.promised
+        world.janitor.keep()
+        assert not world.core.outbox, at
+        if not came:
+            break
+
+
+def test_a_message_may_be_taken_back_at_any_moment_of_a_pump(worlds: Callable[..., World]) -> None:
+    """By its sender, if the socket is closing: then there is nothing left to give, and that is no error."""
+    for at in count():
+        world = worlds(None)
+        body = b"the only one"
+        queue(world.core, [body])
+
+        came = intrude(world.turns.write, at, lambda world=world, body=body: withdraw(world, body), world.core, *STEPS)  # type: ignore[misc]
+
+        assert world.arrived in ([], [body])
+        if not came:
+            break
+
+
+def withdraw(world: World, body: bytes) -> None:
+    with world.core.lock:
+        world.core.withdraw(body)
+
+
+def test_a_late_message_in_the_hand_of_a_writer_is_waited_for(
+    worlds: Callable[..., World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A close has parted with the peers: what was being offered to one of them comes back, and was not accepted."""
+    world = worlds(None)
+    core, body = world.core, b"late"
+    world.turns.refuse()
+    core.hand = [body]
+    waits: list[float] = []
+
+    def comes_back(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) == 3:
+            core.outbox.append(core.hand.pop())
+
+    monkeypatch.setattr(nnqpy.turns, "sleep", comes_back)
+    with pytest.raises(Closed):
+        world.turns.press(body)
+    assert not core.outbox
+
+    core.hand = [body]
+    monkeypatch.setattr(nnqpy.turns, "sleep", lambda _: core.hand.clear())  # it went
+    assert world.turns.press(body)
+    core.hand = [body]
+    monkeypatch.setattr(nnqpy.turns, "sleep", waits.append)  # the hand is our own thread's
+    assert world.turns.press(body)
+    core.hand = []

@@ -199,9 +199,11 @@ class Outgoing(Socket):
     def _place(self, payload: bytes, timeout: float | None) -> None:
         deadline = deadline_of(timeout)
         turns = self._turns
-        while not turns.place(payload):
+        while not turns.place(payload, gather=True):
             if not wait_out(turns, partial(self._room_for, payload), deadline):
                 raise self._no_room(timeout)
+        if turns.promised:
+            _unwritten.turns.add(turns)
 
     def _queue_many(self, payloads: Iterable[list[bytes]], timeout: float | None) -> int:
         """Queue lists of payloads, and return how many payloads that were."""

@@ -163,6 +163,8 @@ class SocketCore(Look):
     """Whether the pattern has an outbox."""
     rescues = False
     """Whether a message that a dead peer cannot have received whole may go to another one."""
+    gathers = False
+    """Whether a large message may wait a moment for the next: for peers that all take of one queue it is no matter when."""
     marks_alike = True
     """Whether it is the same for every message whether it has room."""
     receives = False
@@ -448,6 +450,10 @@ class SocketCore(Look):
                 del outbox[place]
                 return True
         return False
+
+    def in_hand(self, body: bytes) -> bool:
+        """Whether a peer was just offered a message, and it is not known yet whether it took it; lock held."""
+        return any(one is body for one in self.hand)
 
     def reclaim(self, body: bytes) -> bool:
         """Take back a message that came after the drain of a close and was given up with the rest; lock held."""

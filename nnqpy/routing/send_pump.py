@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from nnqpy.routing.core import Peer
 
 BATCH_MESSAGES: Final = 512
-BATCH_BYTES: Final = 256 * 1024
+BATCH_BYTES: Final = 1024 * 1024
 LEAD: Final = 1
 """In a long burst nobody is further ahead than 1/LEAD of what each peer had: see `SendPump._deal`.
 
@@ -31,6 +31,7 @@ class SendPump(SocketCore):
     """Sends by one queue that all peers share (Push, Pair)."""
 
     sends = True
+    gathers = True
     rescues = True
 
     def __init__(self, options: Options) -> None:
@@ -124,7 +125,7 @@ class SendPump(SocketCore):
                 for size in filter(self.small.__lt__, map(len, hand)):
                     self.weigh(size, -1)
         size = total_size(hand)
-        self._mean = size // number + 1
+        self._mean = size // (number or 1) + 1
         if size > BATCH_BYTES and len(hand) > 1:
             size = self._trim()
         self._size = size

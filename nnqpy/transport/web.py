@@ -78,7 +78,7 @@ class WebEngine(FramedEngine[WebSocket]):
         self._waiting, self._late = waiting, late
         self._arrived, self._data = [], b""
         try:
-            self._commit(out, b"", token, [], -1, stuffed=bool(rest), large=False, fault=None if rest else late)
+            self._commit(out, b"", token, [], b"", [], stuffed=bool(rest), fault=None if rest else late)
         finally:
             # Interrupted, it was booked or it was not: then the same is delivered by the next read.
             if self._place == token:

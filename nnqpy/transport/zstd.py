@@ -33,7 +33,7 @@ class ZstdEngine(FramedEngine[Zstd]):
         self._most = payload_limit(self._most)
 
     def _commit(
-        self, out: list[bytes], data: bytes, place: int, *state: Any, fault: ProtocolError | None, **flags: Any
+        self, out: list[bytes], data: bytes, place: int, chunks: list[bytes], *state: Any, fault: Any, **flags: Any
     ) -> None:
         framing, bodies = self._framing, list[bytes]()
         try:
@@ -41,10 +41,10 @@ class ZstdEngine(FramedEngine[Zstd]):
         except ProtocolError as error:
             fault = error
         try:
-            super()._commit(bodies, data, place, *state, fault=fault, **flags)
+            super()._commit(bodies, data, place, chunks, *state, fault=fault, **flags)
         finally:
             # Interrupted, it was booked or it was not; a dictionary goes with what it came with.
-            if not self._arrived and self._data is data and self._place == place:
+            if self._chunks is chunks:
                 framing.received = framing.found
 
 

@@ -25,6 +25,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 #ifdef __linux__
@@ -682,6 +683,238 @@ static PyType_Spec codec_spec = {
     .slots = codec_slots,
 };
 
+#ifdef NNQ_THREADS
+
+/* --- haul: large bodies --------------------------------------------------------------------------------------------- */
+
+/* As in large.py. One call of the system reads the rest of a body, and behind it headers and bodies of the same length,
+   each to where it stays: a `bytes` of its own. What a header says is not believed but compared with the one that is
+   expected, so no number that a peer has sent is used for anything. */
+#define BODY_READ (1024 * 1024)
+#define CRUMB (16 * 1024)
+#ifndef LOAD
+#define LOAD (256 * 1024)
+#define AHEAD 9
+#endif
+
+
+typedef struct {
+    PyObject *chunks, *whole, *arrived;
+    Py_ssize_t length, header_size;
+    const char *header;
+    struct slot {
+        char header[16];
+        PyObject *body;
+    } slots[AHEAD];
+    PyObject *first; /* the rest of the body that is on its way, with room for what is here of it in front, if it may end now */
+    Py_ssize_t have, asked;
+    int number; /* of slots */
+} Haul;
+
+/* The bytes in a list of `bytes`, or -1 with an error. */
+static Py_ssize_t weight(PyObject *pieces) {
+    Py_ssize_t sum;
+    HOLD(pieces);
+    sum = sum_of(pieces);
+    LET_GO();
+    return sum;
+}
+
+/* A list's last item if it is a small piece, else NULL; a new reference. */
+static PyObject *last_crumb(PyObject *chunks) {
+    PyObject *last = NULL;
+    HOLD(chunks);
+    Py_ssize_t number = PyList_GET_SIZE(chunks);
+    if (number) last = PyList_GET_ITEM(chunks, number - 1);
+    if (last != NULL && PyBytes_CheckExact(last) && PyBytes_GET_SIZE(last) < CRUMB)
+        Py_INCREF(last);
+    else
+        last = NULL;
+    LET_GO();
+    return last;
+}
+
+/* Append what has come of a body; takes the reference. */
+static int keep_piece(PyObject *chunks, PyObject *piece) {
+    if (piece == NULL) return -1;
+    PyObject *last = PyBytes_GET_SIZE(piece) < CRUMB ? last_crumb(chunks) : NULL;
+    int failed;
+    if (last == NULL) {
+        failed = PyList_Append(chunks, piece);
+        Py_DECREF(piece);
+    } else {
+        PyBytes_ConcatAndDel(&last, piece);
+        failed = last == NULL || PyList_SetItem(chunks, PyList_GET_SIZE(chunks) - 1, last);
+    }
+    return failed ? -1 : 0;
+}
+
+static int empty_list(PyObject *list) { return PyList_SetSlice(list, 0, PyList_GET_SIZE(list), NULL); }
+
+/* Make room for what may come, and say to the system where; returns how many places that are, 0 with an error. */
+static int make_room(Haul *haul, struct iovec *places, Py_ssize_t number) {
+    int n = 0;
+    Py_ssize_t load = 0;
+    haul->have = weight(haul->chunks);
+    if (haul->have < 0) return 0;
+    if (haul->have > haul->length) {
+        PyErr_SetString(PyExc_ValueError, "there is more of the body than it has");
+        return 0;
+    }
+    if (PyList_GET_SIZE(haul->chunks)) {
+        Py_ssize_t want = haul->length - haul->have, most = haul->have > BODY_READ ? haul->have : BODY_READ;
+        int ends = want <= most;
+        haul->asked = ends ? want : most;
+        haul->first = PyBytes_FromStringAndSize(NULL, ends ? haul->length : most);
+        if (haul->first == NULL) return 0;
+        places[n++] = (struct iovec){PyBytes_AS_STRING(haul->first) + (ends ? haul->have : 0), (size_t)haul->asked};
+        if (!ends) return n;
+        load = haul->length;
+        number--;
+    }
+    while (haul->number < AHEAD) {
+        struct slot *slot = &haul->slots[haul->number++];
+        places[n++] = (struct iovec){slot->header, (size_t)haul->header_size};
+        /* One body at least, and of them only as much as their bound allows; the header behind the last one comes with it. */
+        if (number-- <= 0 || (load && haul->length > LOAD - load) || haul->length > BODY_READ) break;
+        load += haul->length;
+        slot->body = PyBytes_FromStringAndSize(NULL, haul->length);
+        if (slot->body == NULL) return 0;
+        places[n++] = (struct iovec){PyBytes_AS_STRING(slot->body), (size_t)haul->length};
+    }
+    return n;
+}
+
+/* What has come from slot `at` on, as one. */
+static PyObject *rest_from(Haul *haul, int at, Py_ssize_t got) {
+    PyObject *rest = PyBytes_FromStringAndSize(NULL, got);
+    if (rest == NULL) return NULL;
+    for (char *to = PyBytes_AS_STRING(rest); got > 0; at++) {
+        Py_ssize_t part = got < haul->header_size ? got : haul->header_size;
+        memcpy(to, haul->slots[at].header, (size_t)part);
+        to += part;
+        got -= part;
+        part = got < haul->length ? got : haul->length;
+        if (!part) continue;
+        memcpy(to, PyBytes_AS_STRING(haul->slots[at].body), (size_t)part);
+        to += part;
+        got -= part;
+    }
+    return rest;
+}
+
+/* The body that is on its way, of which `got` bytes more have come; nonzero with an error. */
+static int take_first(Haul *haul, Py_ssize_t got) {
+    if (haul->have + got < haul->length) {
+        Py_ssize_t skip = haul->asked == haul->length - haul->have ? haul->have : 0;
+        if (skip) return keep_piece(haul->chunks, PyBytes_FromStringAndSize(PyBytes_AS_STRING(haul->first) + skip, got));
+        if (_PyBytes_Resize(&haul->first, got)) return -1;
+        PyObject *piece = haul->first;
+        haul->first = NULL;
+        return keep_piece(haul->chunks, piece);
+    }
+    char *to = PyBytes_AS_STRING(haul->first);
+    Py_ssize_t here = weight(haul->chunks);
+    if (here != haul->have) {
+        if (here >= 0) PyErr_SetString(PyExc_RuntimeError, "the pieces of a body changed while it was read");
+        return -1;
+    }
+    HOLD(haul->chunks);
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(haul->chunks); i++) {
+        PyObject *piece = PyList_GET_ITEM(haul->chunks, i);
+        memcpy(to, PyBytes_AS_STRING(piece), (size_t)PyBytes_GET_SIZE(piece));
+        to += PyBytes_GET_SIZE(piece);
+    }
+    LET_GO();
+    return PyList_Append(haul->whole, haul->first) || empty_list(haul->chunks) ? -1 : 0;
+}
+
+/* Put `got` bytes where they belong; nonzero with an error. */
+static int sort_out(Haul *haul, Py_ssize_t got) {
+    if (haul->first != NULL) {
+        Py_ssize_t part = got < haul->asked ? got : haul->asked;
+        if (take_first(haul, part)) return -1;
+        got -= part;
+    }
+    for (int i = 0; got > 0; i++) {
+        struct slot *slot = &haul->slots[i];
+        if (got < haul->header_size || memcmp(slot->header, haul->header, (size_t)haul->header_size)) {
+            PyObject *rest = rest_from(haul, i, got);
+            return rest == NULL ? -1 : PyList_SetItem(haul->arrived, 0, rest);
+        }
+        got -= haul->header_size;
+        if (got >= haul->length && slot->body != NULL) {
+            if (PyList_Append(haul->whole, slot->body)) return -1;
+            got -= haul->length;
+            continue;
+        }
+        PyObject *piece = slot->body;
+        slot->body = NULL;
+        if (piece == NULL || !got) {
+            Py_XDECREF(piece);
+            piece = PyBytes_FromStringAndSize(NULL, 0);
+        } else if (_PyBytes_Resize(&piece, got)) {
+            return -1;
+        }
+        return keep_piece(haul->chunks, piece) || empty_list(haul->arrived) ? -1 : 0;
+    }
+    return empty_list(haul->arrived);
+}
+
+PyDoc_STRVAR(haul_doc, "haul(recv, fd, header, chunks, whole, arrived, number, /)\n--\n\n"
+                       "Read large frames that all have the same header, until there is no more for now, or a load.");
+
+static PyObject *haul(PyObject *module, PyObject *const *args, Py_ssize_t nargs) {
+    Haul haul = {0};
+    struct iovec places[2 * AHEAD + 1];
+    if (nargs != 7) return PyErr_Format(PyExc_TypeError, "haul takes 7 arguments, not %zd", nargs);
+    long fd = PyLong_AsLong(args[1]);
+    if (fd == -1 && PyErr_Occurred()) return NULL;
+    if (fd < 0 || fd > INT_MAX) return PyErr_Format(PyExc_ValueError, "%R is no descriptor", args[1]);
+    if (!PyBytes_Check(args[2]) || PyBytes_GET_SIZE(args[2]) < 8 || PyBytes_GET_SIZE(args[2]) > 9)
+        return PyErr_Format(PyExc_ValueError, "a header is 8 or 9 bytes, not %R", args[2]);
+    if (!is_list(args[3]) || !is_list(args[4]) || !is_list(args[5])) return NULL;
+    Py_ssize_t number = PyLong_AsSsize_t(args[6]);
+    if (number == -1 && PyErr_Occurred()) return NULL;
+    haul.header = PyBytes_AS_STRING(args[2]);
+    haul.header_size = PyBytes_GET_SIZE(args[2]);
+    uint64_t length = nnq_load((const uint8_t *)haul.header + haul.header_size - 8);
+    if (!length || length > NNQ_LENGTH_MAX || length > PY_SSIZE_T_MAX)
+        return PyErr_Format(PyExc_ValueError, "no large frame has the header %R", args[2]);
+    haul.length = (Py_ssize_t)length;
+    haul.chunks = args[3];
+    haul.whole = args[4];
+    haul.arrived = args[5];
+    if (PyList_GET_SIZE(haul.arrived)) Py_RETURN_NONE;
+
+    PyObject *done = NULL, *end = PyBytes_FromStringAndSize(NULL, 0);
+    int n = end == NULL ? 0 : make_room(&haul, places, number), failed;
+    ssize_t got = -1;
+    if (!n) goto out;
+    /* First, as if the connection had ended: what follows may run out of memory, and whoever has lost a byte must not go on. */
+    if (PyList_Append(haul.arrived, end)) goto out;
+    Py_BEGIN_ALLOW_THREADS
+    do got = readv((int)fd, places, n);
+    while (got < 0 && errno == EINTR);
+    failed = errno;
+    Py_END_ALLOW_THREADS
+    if (got < 0) {
+        if (!empty_list(haul.arrived)) {
+            errno = failed;
+            PyErr_SetFromErrno(PyExc_OSError);
+        }
+    } else if (!got || !sort_out(&haul, got)) {
+        done = Py_NewRef(Py_None);
+    }
+out:
+    Py_XDECREF(end);
+    Py_XDECREF(haul.first);
+    for (int i = 0; i < haul.number; i++) Py_XDECREF(haul.slots[i].body);
+    return done;
+}
+
+#endif
+
 /* --- Prefixes ----------------------------------------------------------------------------------------------------- */
 
 /* Prefixes of which none covers another, in their order. As many first bytes as the shortest has lead, by a table of
@@ -1250,3 +1483,4 @@ static PyModuleDef definition = {
 };
 
 PyMODINIT_FUNC PyInit__accel(void) { return PyModuleDef_Init(&definition); }
+    {"haul", (PyCFunction)(void (*)(void))haul, METH_FASTCALL, haul_doc},

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from nnqpy import Pair, Pull, Push
-from nnqpy.engine import LARGE, STRAY_MAX
+from nnqpy.engine import STRAY_MAX
 from nnqpy.errors import Reason
 from nnqpy.events import PeerRemoved
+from nnqpy.large import LARGE
 from tests.hostile.kit import PATIENCE, Arena, Delivery, Memory, announce, frame, told
 
 if TYPE_CHECKING:

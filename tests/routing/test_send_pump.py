@@ -197,17 +197,17 @@ def test_no_peer_takes_two_batches_while_another_waits() -> None:
 
 
 @pytest.mark.parametrize("size", [2000, 10_000, 100_000, BATCH_BYTES - 1, BATCH_BYTES])
-def test_a_batch_ends_with_the_message_that_crosses_256_kib(size: int) -> None:
-    """Once 256 KiB are in a batch, no further message is taken."""
+def test_a_batch_ends_with_the_message_that_crosses_the_cap(size: int) -> None:
+    """Once as many bytes as a batch may have are in it, no further message is taken."""
     core, peer = sender(), FakePeer()
     marry(core, peer)
-    queue(core, [b"." * size] * 200)
+    queue(core, [b"." * size] * 700)
 
     core.pump()
 
-    assert peer.sent == 200
+    assert peer.sent == 700
     assert all((number - 1) * size < BATCH_BYTES for number in peer.pushes)
-    assert max(peer.pushes) == min(256, -(-BATCH_BYTES // size))
+    assert max(peer.pushes) == min(BATCH_MESSAGES, -(-BATCH_BYTES // size))
 
 
 def test_a_large_message_goes_alone() -> None:
@@ -228,13 +228,13 @@ def test_large_messages_behind_small_ones_keep_the_order() -> None:
     marry(core, peer)
     queue(core, numbered(300))
     core.pump()
-    bodies = [b"%d" % n + b"." * 100_000 for n in range(20)]
+    bodies = [b"%d" % n + b"." * (BATCH_BYTES // 4) for n in range(20)]
     queue(core, bodies)
 
     core.pump()
 
     assert peer.written[300:] == bodies
-    assert peer.pushes[2] == 3
+    assert peer.pushes[1] == 4  # of all that were taken, as the ones before were small
 
 
 # --- slow peers --------------------------------------------------------------------------------------------
