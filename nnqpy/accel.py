@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections import deque
     from collections.abc import Callable, Iterator, Sequence
 
-__all__ = ["Gate", "Look", "compiled", "describe", "move", "pulse", "quick", "taker", "ticker", "total_size"]
+__all__ = ["Gate", "Look", "Pulse", "compiled", "describe", "move", "quick", "taker", "ticker", "total_size"]
 
 
 def _choose(wanted: str | None) -> Any:
@@ -93,9 +93,27 @@ move: Final[Callable[[deque[bytes], list[bytes], int], None]] = compiled.move if
 
 
 taker: Final[Callable[[deque[Any]], Iterator[Any]]] = compiled.Taker if compiled else _taker
-pulse: Final[Callable[[Callable[[], float]], Callable[[], float]]] = getattr(compiled, "Pulse", lambda clock: clock)
-"""Makes of a clock one that tells the ticker too when it was looked at."""
-ticker: Final[Callable[[int, float], Any] | None] = getattr(compiled, "Ticker", None)
+
+
+class Pulse:
+    """When a socket's writer was at it, for a ticker to see: nobody looks at this one."""
+
+    __slots__ = ("_clock",)
+
+    def __init__(self, clock: Callable[[], float], /) -> None:
+        self._clock = clock
+
+    def hold(self) -> None:
+        """Begin to write."""
+
+    def __call__(self) -> float:
+        """Have written; return the time."""
+        return self._clock()
+
+
+if hasattr(compiled, "Pulse") and not TYPE_CHECKING:
+    Pulse = compiled.Pulse
+ticker: Final[Callable[[int, float, Callable[[], object], int], Any] | None] = getattr(compiled, "Ticker", None)
 """Makes a thread that watches pulses; None: there is none."""
 
 

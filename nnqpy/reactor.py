@@ -16,7 +16,9 @@ import socket
 import sys
 import threading
 import weakref
-from typing import TYPE_CHECKING, Final
+from functools import partial
+from itertools import count
+from typing import TYPE_CHECKING, Any, Final
 
 from nnqpy import accel
 from nnqpy.poller import HANG_UP, STRAY, Bell
@@ -73,10 +75,16 @@ class Janitor:
         self._switch_before = 0.0
         self._switch = 0.0
         """The interval that we have set; 0.0: none."""
-        self._watched_for: set[Turns] = set()
-        """Those whose pulse the ticker watches."""
+        self._hurrying = False
+        """Somebody comes to put the interval back when no pulse is watched any more."""
         self._missed = Bell()
-        self._ticker = accel.ticker(self._missed.fileno(), PERIOD) if accel.ticker is not None else None
+        self._late: dict[int, list[Turns]] = {}
+        """Those who have missed a period, by the number of who is seeing to them."""
+        self._numbers = count()
+        self._ticker: Any = None
+        if accel.ticker is not None:
+            main = threading.main_thread().ident or 0
+            self._ticker = accel.ticker(self._missed.fileno(), PERIOD, self._tend_here, main)
         self._blocked: dict[int, Turns] = {}
         """Sockets whose out-poller the loop watches, by its descriptor."""
         self._watched: dict[int, tuple[Turns, Peer]] = {}
@@ -127,9 +135,11 @@ class Janitor:
         if self._ticker is None:
             self.promise(turns)
             return
-        self._watched_for.add(turns)
-        self._hurry(SWITCH_WATCHED)
-        self._ticker.watch(turns.pulse)
+        self._ticker.watch(turns.pulse, turns)
+        if not self._hurrying:
+            self._hurrying = True
+            self._hurry(SWITCH_WATCHED)
+            self.call(partial(self.loop.call_later, CALM, self._calm))
 
     def _hurry(self, interval: float) -> None:
         """Have threads give the interpreter lock up at least every `interval` seconds; from any thread."""
@@ -146,12 +156,19 @@ class Janitor:
 
     def _calm(self) -> None:
         """Put the interpreter's switch interval back, if nothing goes on."""
-        if not (self._ticking or self._watched_for):
+        self._hurrying = False  # first, and then a look: who begins to be watched from now on hurries himself
+        if not (self._ticking or self._watching):
             self._put_back()
-        if self._watched_for:  # meanwhile: who came before it was put back has left it as he found it
+        if self._watching and not self._hurrying:  # also if he came before it was put back, and has left it as he found it
+            self._hurrying = True
             self._hurry(SWITCH_WATCHED)
+            self.loop.call_later(CALM, self._calm)
         if self._ticking:
             self._hurry(SWITCH)
+
+    @property
+    def _watching(self) -> bool:
+        return self._ticker is not None and self._ticker.watching
 
     def _put_back(self) -> None:
         ours = self._ours(sys.getswitchinterval())
@@ -208,19 +225,36 @@ class Janitor:
     def _look_at_missed(self) -> None:
         # Before the bell: to silence it is a system call, and behind each of those a sender that computes keeps us waiting
         # for the interpreter lock. And again after it, for those who have missed in between.
-        self._tend_missed()
+        self._tend_late(self._tend)
         self._missed.silence()
-        self._tend_missed()
-        if not self._watched_for:
-            self.loop.call_later(CALM, self._calm)
+        self._tend_late(self._tend)
 
-    def _tend_missed(self) -> None:
-        assert self._ticker is not None  # nobody else rings
-        missed = set(self._ticker.missed())
-        for turns in tuple(self._watched_for) if missed else ():
-            if turns.pulse in missed:
-                self._watched_for.discard(turns)  # first: as in _sweep
-                self._tend(turns)
+    def _tend_here(self) -> None:
+        """Keep what the main thread has promised, in that thread, whatever it is about; called by the ticker.
+
+        A signal handler may raise out of it. Then those who are left are noted, and the ticker has our bell rung.
+        """
+        self._tend_late(self._tend_amid)
+
+    def _tend_late(self, tend: Callable[[Turns], None]) -> None:
+        """Tend those who have missed a period, and those whom another call was not done with: twice does no harm."""
+        late = self._late
+        mine: list[Turns] = []
+        late[next(self._numbers)] = mine  # noted before it is filled, by one call
+        self._ticker.missed(mine)
+        for number, some in tuple(late.items()):
+            found = tuple(some)
+            for turns in found:
+                tend(turns)
+            if found or some is mine:  # else another thread is about to fill it
+                late.pop(number, None)
+
+    def _tend_amid(self, turns: Turns) -> None:
+        kept = turns.tend_amid()
+        if kept is None:
+            self.watch_over(turns)
+        elif not kept:
+            self.call(partial(self._tend, turns))
 
     def _tend(self, turns: Turns) -> None:
         try:

@@ -183,7 +183,7 @@ class Turns:
                 None: the janitor.
         """
         self.core = core
-        self.pulse: Callable[[], float] = accel.pulse(monotonic)
+        self.pulse = accel.Pulse(monotonic)
         """Tells the time at a write, and so whoever watches that there was one."""
         self.into = Turn()
         self.out = Turn()
@@ -208,6 +208,11 @@ class Turns:
         """Ready descriptors that one look asks for."""
         self._missed = False
         """An edge may have been seen and not been used."""
+        self.reentrant = True
+        """All that a write locks is the core's short lock: no connection has another."""
+        self._amid = False
+        """Somebody is in `tend_amid`: peers that fail are put aside."""
+        self._failed: deque[tuple[Peer, Reason, str]] = deque()
         self._janitor = janitor
         self._watcher = watcher or janitor
         core.on_lost = self._lost
@@ -259,7 +264,11 @@ class Turns:
 
     def lose(self, peer: Peer, reason: Reason, detail: str, *, gently: bool = False) -> None:
         """Give a peer up; from any thread."""
-        self.core.lose(peer, reason, detail, gently=gently)
+        if self._amid:
+            self._failed.append((peer, reason, detail))
+            self._janitor(self)
+        else:
+            self.core.lose(peer, reason, detail, gently=gently)
 
     def _lost(self, peer: Peer) -> None:
         if peer.on_gone is not None:
@@ -351,21 +360,12 @@ class Turns:
                 core.insert(body)
         if not placed:
             self.check_open()
-        return placed
-
-    def insert(self, payload: bytes) -> None:
-        """Append a message whatever the marks say: its sender is not one to wait. The caller sees to it.
-
-        Raises:
-            Closed: the socket is closed.
-        """
-        with self.core.lock:
         elif gather and core.gathers:
             self._gather()
         else:
             self.write()
-            if self.state is State.OPEN:
-                self.core.insert(payload)
+        return placed
+
     def _gather(self) -> None:
         """See to a large message: after a pause it is written at once, within a burst with the batch that it fills."""
         core = self.core
@@ -377,6 +377,15 @@ class Turns:
         elif not self.promised or self.asleep:
             self._promise(FIRST_LOOK)
 
+    def insert(self, payload: bytes) -> None:
+        """Append a message whatever the marks say: its sender is not one to wait. The caller sees to it.
+
+        Raises:
+            Closed: the socket is closed.
+        """
+        with self.core.lock:
+            if self.state is State.OPEN:
+                self.core.insert(payload)
                 return
         self.check_open()
 
@@ -429,6 +438,7 @@ class Turns:
     def pump(self) -> None:
         """Out-turn held: write as much as the peers take, and say when to look again."""
         core = self.core
+        self.pulse.hold()
         if self.ready_out or (self.blocked and self._by_fd):
             self.poll_out(0)
         core.pump()
@@ -559,6 +569,9 @@ class Turns:
             return Verdict.CLEAN
         verdict = Verdict.CLEAN
         self.asleep = False
+        while self._failed and not self._amid:
+            self.lose(*self._failed[0])
+            self._failed.popleft()
         if into.line and not into.lock.locked():
             into.wake()  # somebody was interrupted before he could
         while self.hung:
@@ -588,23 +601,49 @@ class Turns:
                 return verdict
             if kept is Verdict.BLOCKED or kept is Verdict.WAITING:
                 self.asleep = True  # with the turn held: who unblocks a peer after this sees it
+                if core.outbox and core.dealing:
+                    # Queued since we wrote: by somebody who found a promise, and nobody asleep yet.
+                    self.asleep = False
+                    return Verdict.BUSY
             return kept
         finally:
             out.lock.release()
             out.wake()
 
+    def tend_amid(self) -> bool | None:
+        """Keep the promises from within a thread that may be anywhere, also in here with a lock held.
+
+        It is as if another thread came in between, but one that must not wait for this one: so not for the short lock, if
+        somebody has that now, and not for a lock of a connection's. Nor does it wake anybody, for an event loop may just
+        have found that it has nothing to do; nor tell an event, for the user's function may wait.
+
+        Returns:
+            True if they are kept; None if somebody was in the way, who soon is no more; False if `tend` must see to it.
+        """
+        core, out = self.core, self.out
+        if not self.reentrant or core.lost_in or core.lost_out or self.hung or self.state is not State.OPEN:
+            return False
+        if out.line or len(self._by_fd) < len(core.peers):
+            return False  # somebody is to be woken; or some peers are of this process
+        if core.lock.locked() or not out.take():
+            return None
+        try:
+            self._amid = True
+            verdict = self._write_out()
+        finally:
+            self._amid = False
+            out.lock.release()
+        return verdict is Verdict.CLEAN and not self._failed and not out.line
+
     def _write_out(self) -> Verdict:
         """Out-turn held: write what the peers take, and end the promise if that was everything."""
         core = self.core
+        self.pulse.hold()
         if core.lost_out:
             self.bury_out()
         if self.ready_out or (self.blocked and self._by_fd):
             self.poll_out(0)
         core.pump()
-                if core.outbox and core.dealing:
-                    # Queued since we wrote: by somebody who found a promise, and nobody asleep yet.
-                    self.asleep = False
-                    return Verdict.BUSY
         self._wrote = self.pulse()
         if core.outbox or self.blocked:
             self._promise(core.options.send_hwm if core.outbox else 0)

@@ -10,14 +10,15 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import threading
 import weakref
 from collections import deque
 from contextlib import contextmanager, suppress
 from functools import partial
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 from hypothesis import given
@@ -517,10 +518,10 @@ def test_a_gate_and_a_look_believe_nothing() -> None:
 
 
 @contextmanager
-def ticking(period: float = 1e-3) -> Generator[tuple[Any, int]]:
+def ticking(period: float = 1e-3, *here: Any) -> Generator[tuple[Any, int]]:
     """Start a ticker with a descriptor to wait for."""
     fd = os.eventfd(0, os.EFD_NONBLOCK)
-    ticker = built.Ticker(fd, period)
+    ticker = built.Ticker(fd, period, *here)
     try:
         yield ticker, fd
     finally:
@@ -534,11 +535,20 @@ def wait(fd: int) -> None:
     os.eventfd_read(fd)
 
 
+def missed(ticker: Any) -> list[Any]:
+    """Return whose pulses have missed a period."""
+    out: list[Any] = []
+    ticker.missed(out)
+    return out
+
+
 @needs_it
 def test_a_pulse_tells_the_time() -> None:
     """A writer needs to know it anyway."""
     pulse = built.Pulse(monotonic)
     before = monotonic()
+    assert before <= pulse() <= monotonic()
+    pulse.hold()
     assert before <= pulse() <= monotonic()
 
 
@@ -547,19 +557,23 @@ def test_a_quiet_pulse_is_told_of_once() -> None:
     """Whoever misses a period is told of, and from then on not watched, until somebody asks for it again."""
     one, other = built.Pulse(monotonic), built.Pulse(monotonic)
     with ticking() as (ticker, fd):
+        assert not ticker.watching
         for _ in range(3):
-            ticker.watch(one)
-            ticker.watch(one)
+            ticker.watch(one, "one")
+            ticker.watch(one, "again")
+            assert ticker.watching
             wait(fd)
-            assert ticker.missed() == [one]
-            assert ticker.missed() == []
-        ticker.watch(one)
-        ticker.watch(other)
+            assert ticker.watching
+            assert missed(ticker) == ["one"]
+            assert missed(ticker) == []
+            assert not ticker.watching
+        ticker.watch(one, "one")
+        ticker.watch(other, "other")
         told = list[Any]()
         while len(told) < 2:
             wait(fd)
-            told += ticker.missed()
-        assert {*told} == {one, other}
+            told += missed(ticker)
+        assert {*told} == {"one", "other"}
 
 
 @needs_it
@@ -569,60 +583,208 @@ def test_a_pulse_that_beats_is_left_in_peace() -> None:
     rounds = 0
     with ticking(0.05) as (ticker, fd):
         while rounds < 3:
-            ticker.watch(busy)
-            ticker.watch(quiet)
+            ticker.watch(busy, "busy")
+            ticker.watch(quiet, "quiet")
             beats = [busy()]
             while not select.select([fd], [], [], 0)[0]:
                 beats.append(busy())
             os.eventfd_read(fd)
-            missed = ticker.missed()
+            late = missed(ticker)
             if max(later - beat for beat, later in pairwise([*beats, monotonic()])) < 0.05:  # else we were held up
-                assert missed == [quiet]
+                assert late == ["quiet"]
                 rounds += 1
 
 
 @needs_it
-def test_a_ticker_that_has_stopped_forgets_what_it_watched() -> None:
-    """It lets go of the pulses, and takes no new ones; a second stop does nothing."""
+def test_who_is_writing_misses_no_period_for_a_while() -> None:
+    """A long write is not the end of all writing; but one that never ends is told of."""
     pulse = built.Pulse(monotonic)
-    before = sys.getrefcount(pulse)
+    with ticking(1e-4) as (ticker, fd):
+        for _ in range(10):
+            pulse.hold()
+            began = monotonic()
+            ticker.watch(pulse, "it")
+            wait(fd)
+            assert monotonic() - began >= 2e-3
+            assert missed(ticker) == ["it"]
+
+
+@needs_it
+def test_a_ticker_that_has_stopped_forgets_what_it_watched() -> None:
+    """It lets go of the pulses and of their owners, and takes no new ones; a second stop does nothing."""
+    pulse, owner = built.Pulse(monotonic), object()
+    before = sys.getrefcount(pulse), sys.getrefcount(owner)
     with ticking(0.9) as (ticker, _):
-        ticker.watch(pulse)
-        assert sys.getrefcount(pulse) == before + 1
+        ticker.watch(pulse, owner)
+        assert (sys.getrefcount(pulse), sys.getrefcount(owner)) == (before[0] + 1, before[1] + 1)
         ticker.stop()
-        assert sys.getrefcount(pulse) == before
-        ticker.watch(pulse)
-        assert sys.getrefcount(pulse) == before
-        assert ticker.missed() == []
+        assert (sys.getrefcount(pulse), sys.getrefcount(owner)) == before
+        ticker.watch(pulse, owner)
+        assert (sys.getrefcount(pulse), sys.getrefcount(owner)) == before
+        assert missed(ticker) == []
+        assert not ticker.watching
         ticker.stop()
 
 
 @needs_it
+def test_what_a_ticker_has_told_it_keeps_no_longer() -> None:
+    """Neither the pulse nor its owner."""
+    pulse, owner = built.Pulse(monotonic), object()
+    before = sys.getrefcount(pulse), sys.getrefcount(owner)
+    with ticking() as (ticker, fd):
+        ticker.watch(pulse, owner)
+        wait(fd)
+        missed(ticker)
+        assert (sys.getrefcount(pulse), sys.getrefcount(owner)) == before
+
+
+@needs_it
 def test_a_ticker_that_nobody_has_ends_its_thread() -> None:
-    """Forgotten, it leaves no thread behind that would write to somebody else's descriptor."""
+    """Forgotten, it leaves no thread behind that would write to somebody else's descriptor; also out of a cycle."""
     threads = Path("/proc/self/task")
     fd = os.eventfd(0)
     before = len(list(threads.iterdir()))
     ticker = built.Ticker(fd, 0.001)
     assert len(list(threads.iterdir())) == before + 1
-    ticker.watch(built.Pulse(monotonic))
+    ticker.watch(built.Pulse(monotonic), None)
     del ticker
+    assert len(list(threads.iterdir())) == before
+
+    class Owner:
+        def here(self) -> None: ...
+
+    owner = Owner()
+    owner.__dict__["ticker"] = built.Ticker(fd, 0.001, owner.here, 1)
+    assert len(list(threads.iterdir())) == before + 1
+    del owner
+    gc.collect()
     assert len(list(threads.iterdir())) == before
     os.close(fd)
 
 
+# --- the ticker's calls in the main thread ---------------------------------------------------------------------------
+
+has_lock: Final = getattr(sys, "_is_gil_enabled", lambda: True)()
+needs_lock = pytest.mark.skipif(built is None or not has_lock, reason="needs the compiled half and an interpreter lock")
+MAIN: Final = threading.main_thread().ident
+
+
+def compute_until(claim: Callable[[], object]) -> None:
+    """Go on in pure Python, waiting for nothing."""
+    deadline = monotonic() + PATIENCE
+    while not claim():
+        assert monotonic() < deadline, "nobody came"
+
+
+@needs_lock
+def test_what_the_main_thread_has_left_is_told_there() -> None:
+    """While it computes, between two of its instructions, and in no other thread; nobody rings."""
+    calls: list[tuple[list[Any], int]] = []
+    pulse = built.Pulse(monotonic)
+
+    def here() -> None:
+        calls.append((missed(ticker), threading.get_ident()))
+
+    with ticking(1e-3, here, MAIN) as (ticker, fd):
+        quiet = 0
+        for n in range(20):
+            ticker.watch(pulse, n)
+            compute_until(lambda n=n: len(calls) > n)  # type: ignore[misc]  # bound by its default
+            quiet += not select.select([fd], [], [], 0)[0]
+        assert [*chain.from_iterable(late for late, _ in calls)] == [*range(20)]
+        assert {thread for _, thread in calls} == {MAIN}
+        assert quiet  # a thread that the system does not let run for a moment is taken for one that waits
+
+
+@needs_lock
+def test_what_it_does_not_fetch_the_descriptor_tells_of() -> None:
+    """It waits for something: then nothing is called in it, and somebody else is to see to it."""
+    pulse = built.Pulse(monotonic)
+    calls: list[None] = []
+    with ticking(1e-3, lambda: calls.append(None), MAIN) as (ticker, fd):
+        for _ in range(5):
+            ticker.watch(pulse, "it")
+            wait(fd)
+            assert missed(ticker) == ["it"]
+
+
+@needs_lock
+def test_what_another_thread_has_left_the_descriptor_tells_of_at_once() -> None:
+    """There is no way to have it called."""
+    calls: list[None] = []
+    with ticking(1e-3, lambda: calls.append(None), MAIN) as (ticker, fd):
+        thread = threading.Thread(target=lambda: ticker.watch(built.Pulse(monotonic), "it"))
+        thread.start()
+        thread.join()
+        compute_until(lambda: select.select([fd], [], [], 0)[0])
+        assert missed(ticker) == ["it"]
+        assert calls == []
+
+
+@needs_lock
+def test_what_a_signal_handler_raises_in_there_comes_out() -> None:
+    """As it would anywhere else; and the descriptor tells of what was left."""
+
+    def here() -> None:
+        raise KeyboardInterrupt
+
+    with ticking(1e-3, here, MAIN) as (ticker, fd):
+        ticker.watch(built.Pulse(monotonic), "it")
+        with pytest.raises(KeyboardInterrupt):
+            compute_until(lambda: False)
+        wait(fd)
+        assert missed(ticker) == ["it"]
+
+
+@needs_lock
+@pytest.mark.parametrize("error", [RecursionError, MemoryError])
+def test_that_there_is_no_room_for_the_call_is_no_business_of_the_programs(error: type[Exception]) -> None:
+    """It may be at the bottom of a recursion; somebody else sees to it."""
+    calls: list[None] = []
+
+    def here() -> None:
+        calls.append(None)
+        raise error
+
+    with ticking(1e-3, here, MAIN) as (ticker, fd):
+        ticker.watch(built.Pulse(monotonic), "it")
+        compute_until(lambda: calls)
+        wait(fd)
+        assert missed(ticker) == ["it"]
+
+
+@needs_lock
+def test_who_is_stopped_is_not_called_any_more() -> None:
+    """Also if the interpreter was asked already."""
+    calls: list[None] = []
+    for _ in range(200):
+        with ticking(1e-5, lambda: calls.append(None), MAIN) as (ticker, _):
+            ticker.watch(built.Pulse(monotonic), "it")
+            ticker.stop()
+            before = len(calls)
+            for _ in range(100):
+                pass
+            assert len(calls) == before
+
+
 FORKED = """
 import os
+import threading
 from time import monotonic
 from nnqpy import _accel
 
-ticker = _accel.Ticker(os.eventfd(0), 0.001)
-ticker.watch(_accel.Pulse(monotonic))
+def here():
+    ticker.missed([])
+
+ticker = _accel.Ticker(os.eventfd(0), 0.001, here, threading.get_ident())
 for _ in range(50):
+    ticker.watch(_accel.Pulse(monotonic), None)
     child = os.fork()
     if not child:
-        ticker.watch(_accel.Pulse(monotonic))
-        assert ticker.missed() == []
+        ticker.watch(_accel.Pulse(monotonic), None)
+        out = []
+        ticker.missed(out)
+        assert out == [] and not ticker.watching
         ticker.stop()
         del ticker
         os._exit(0)

@@ -1073,6 +1073,8 @@ static PyType_Spec prefixes_spec = {
 
 /* --- Pulse and Ticker --------------------------------------------------------------------------------------------- */
 
+#define GRACE 20000LL /* nanoseconds that the main thread has for what is its own, until the descriptor tells of it */
+#define LONG_WRITE 2000000LL /* nanoseconds that a write may take without being taken for the end of all writing */
 #define SLACK 1000UL /* nanoseconds that the system may be late to wake us by; 50,000 by default would be much of a period */
 
 static long long now(void) {
@@ -1098,13 +1100,27 @@ typedef struct Pulse {
     atomic_llong beat; /* when it was looked at last, nanoseconds */
     atomic_bool watched; /* whoever makes it true has the rest, under its ticker's lock: */
     long long since;
+    int main; /* watched by the main thread */
     struct Pulse *next;
+    PyObject *owner; /* while it is watched; the ticker's thread leaves it alone */
 } Pulse;
 
 static PyObject *pulse_call(Pulse *self, PyObject *args, PyObject *kwargs) {
     atomic_store_explicit(&self->beat, now(), memory_order_relaxed);
     return PyObject_CallNoArgs(self->clock);
 }
+
+PyDoc_STRVAR(hold_doc, "hold()\n--\n\nBegin to write: until the next look at the clock, or for 2 ms, no period is missed.");
+
+static PyObject *pulse_hold(Pulse *self, PyObject *unused) {
+    atomic_store_explicit(&self->beat, now() + LONG_WRITE, memory_order_relaxed);
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef pulse_methods[] = {
+    {"hold", (PyCFunction)pulse_hold, METH_NOARGS, hold_doc},
+    {NULL},
+};
 
 static PyObject *pulse_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
     PyObject *clock;
@@ -1117,6 +1133,7 @@ static PyObject *pulse_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 static int pulse_traverse(Pulse *self, visitproc visit, void *arg) {
     Py_VISIT(Py_TYPE(self));
     Py_VISIT(self->clock);
+    Py_VISIT(self->owner);
     return 0;
 }
 
@@ -1124,6 +1141,7 @@ static void pulse_dealloc(Pulse *self) {
     PyTypeObject *type = Py_TYPE(self);
     PyObject_GC_UnTrack(self);
     Py_CLEAR(self->clock);
+    Py_CLEAR(self->owner);
     type->tp_free(self);
     Py_DECREF(type);
 }
@@ -1134,6 +1152,7 @@ PyDoc_STRVAR(pulse_doc, "Pulse(clock, /)\n--\n\n"
 static PyType_Slot pulse_slots[] = {
     {Py_tp_doc, (void *)pulse_doc},
     {Py_tp_new, pulse_new},
+    {Py_tp_methods, pulse_methods},
     {Py_tp_call, pulse_call},
     {Py_tp_traverse, pulse_traverse},
     {Py_tp_dealloc, pulse_dealloc},
@@ -1148,11 +1167,25 @@ static PyType_Spec pulse_spec = {
 };
 
 /* A thread that never takes the interpreter lock. It looks at the pulses that were given to it until one has not beaten
-   for a whole period, and tells so by a descriptor. While everything flows nobody is disturbed.
+   for a whole period. While everything flows nobody is disturbed.
+
+   What the main thread has left is seen to in that very thread: the interpreter is asked to call `here` between two of its
+   instructions, which costs a program that computes neither a wait for the interpreter lock nor a change of threads. What
+   nobody has fetched a moment later, because the main thread waits for something itself, a descriptor tells of, and at once
+   of what other threads have left.
 
    The lock is held for a few stores, by this thread or by one of Python; nothing is allocated by Python, and no reference
    given back, with it held. */
+typedef struct Ticker Ticker;
+
+/* What the interpreter is asked to do. It may come to it when the ticker has gone: then it finds ABANDONED, and frees this. */
+enum { IDLE, ASKED, ABANDONED };
 typedef struct {
+    atomic_int state;
+    Ticker *ticker;
+} Errand;
+
+struct Ticker {
     PyObject_HEAD
     pthread_mutex_t lock;
     pthread_cond_t roused;
@@ -1163,11 +1196,109 @@ typedef struct {
     long long period; /* nanoseconds */
     Pulse *armed, *fired;
     size_t number; /* of those that have fired */
-} Ticker;
+    long long due; /* when the descriptor tells of them; 0: it has, or there are none */
+    PyObject *here; /* called in the main thread; NULL: nothing is */
+    unsigned long main; /* that thread */
+    Errand *errand;
+    PyInterpreterState *interpreter;
+};
 
-/* Sort out who has missed a period; returns the nanoseconds until somebody else can have. */
-static long long look_at_all(Ticker *self) {
+/* The thread runs, and is this process's. After a fork it is not, and nobody may touch what it may have locked.
+   Asked and acted on with the ticker held: where there is no interpreter lock somebody else may be ending it. */
+static int runs(Ticker *self) { return self->process && self->process == getpid(); }
+
+static void ring(int fd) {
+    uint64_t one = 1;
+    while (write(fd, &one, sizeof one) < 0 && errno == EINTR) {
+    }
+}
+
+#ifndef Py_GIL_DISABLED /* where there is no interpreter lock nobody waits for it */
+#define NNQ_HERE 1
+
+/* Up to 3.12 a call that another thread adds is not made before something else makes the interpreter look up from its
+   instructions: what it looks at is set for the main thread's calls only by the main thread (ceval.c, COMPUTE_EVAL_BREAKER).
+   So we set it, which at the wrong moment costs it a look for nothing. It has no public name, so its place may be another one
+   than in the headers that we were built with: it is not touched before a call that the main thread adds was seen to set it. */
+#if PY_VERSION_HEX < 0x030D0000 && __has_include(<internal/pycore_interp.h>)
+#define Py_BUILD_CORE 1
+#undef _PyGC_FINALIZED /* the public header's macro; the other one makes it a function */
+#include <internal/pycore_interp.h>
+#undef Py_BUILD_CORE
+#define BREAKER(interpreter) (&(interpreter)->ceval.eval_breaker)
+
+static atomic_int breaker_found; /* whether it is where the headers say */
+
+static int no_call(void *arg) { return 0; }
+
+/* In the main thread. */
+static void find_breaker(PyInterpreterState *interpreter) {
+    if (breaker_found || _Py_atomic_load_relaxed(BREAKER(interpreter)) != 0) return;
+    if (!Py_AddPendingCall(no_call, NULL)) breaker_found = _Py_atomic_load_relaxed(BREAKER(interpreter)) == 1;
+}
+
+static void set_breaker(PyInterpreterState *interpreter) {
+    if (breaker_found) _Py_atomic_store_relaxed(BREAKER(interpreter), 1);
+}
+#else
+static void find_breaker(PyInterpreterState *interpreter) {}
+static void set_breaker(PyInterpreterState *interpreter) {}
+#endif
+
+/* In the main thread, between two instructions of whatever it does. */
+static int run_errand(void *arg) {
+    Errand *errand = arg;
+    if (atomic_exchange(&errand->state, IDLE) == ABANDONED) {
+        PyMem_RawFree(errand);
+        return 0;
+    }
+    Ticker *self = errand->ticker; /* who would have gone had abandoned it before it let the interpreter lock go */
+    if (!runs(self)) return 0;
+    find_breaker(self->interpreter);
+    Py_INCREF(self);
+    PyObject *here = Py_NewRef(self->here), *done = PyObject_CallNoArgs(here);
+    int failed = 0;
+    if (done == NULL) {
+        if (runs(self)) ring(self->fd); /* what is left is for who reads the descriptor */
+        /* A signal handler has raised, and that is for whoever it came upon. That there is no room for one call more is not. */
+        if (PyErr_ExceptionMatches(PyExc_RecursionError) || PyErr_ExceptionMatches(PyExc_MemoryError))
+            PyErr_Clear();
+        else
+            failed = -1;
+    }
+    Py_XDECREF(done);
+    Py_DECREF(here);
+    Py_DECREF(self);
+    return failed;
+}
+
+#if PY_VERSION_HEX < 0x030C0000
+/* Up to 3.11 Py_AddPendingCall looks at the thread that has the interpreter lock, which may end at that moment. */
+PyAPI_FUNC(int) _PyEval_AddPendingCall(PyInterpreterState *, int (*)(void *), void *);
+#define ADD_CALL(interpreter, errand) _PyEval_AddPendingCall(interpreter, run_errand, errand)
+#else
+#define ADD_CALL(interpreter, errand) Py_AddPendingCall(run_errand, errand)
+#endif
+
+/* Ask the interpreter; 0 if it cannot be asked. */
+static int send_errand(Ticker *self) {
+    Errand *errand = self->errand;
+    int before = IDLE;
+    if (!atomic_compare_exchange_strong(&errand->state, &before, ASKED)) return before == ASKED;
+    if (!ADD_CALL(self->interpreter, errand)) {
+        set_breaker(self->interpreter);
+        return 1;
+    }
+    before = ASKED;
+    if (!atomic_compare_exchange_strong(&errand->state, &before, IDLE)) PyMem_RawFree(errand); /* it was abandoned to us */
+    return 0;
+}
+#endif
+
+/* Sort out who has missed a period, and where that is to be told; returns the nanoseconds until somebody else can have. */
+static long long look_at_all(Ticker *self, int *here, int *elsewhere) {
     long long rest = self->period, today = now();
+    *here = *elsewhere = 0;
     for (Pulse **link = &self->armed; *link != NULL;) {
         Pulse *one = *link;
         long long beat = atomic_load_explicit(&one->beat, memory_order_relaxed);
@@ -1181,7 +1312,12 @@ static long long look_at_all(Ticker *self) {
         one->next = self->fired;
         self->fired = one;
         self->number++;
+        *(one->main ? here : elsewhere) = 1;
     }
+    if (*here && !self->due) self->due = today + GRACE;
+    if (self->due && self->due <= today) *elsewhere = 1;
+    if (*elsewhere) self->due = 0;
+    if (self->due && self->due - today < rest) rest = self->due - today;
     return rest;
 }
 
@@ -1192,20 +1328,18 @@ static void *tick(void *arg) {
 #endif
     pthread_mutex_lock(&self->lock);
     while (!self->stopping) {
-        if (self->armed == NULL) {
+        if (self->armed == NULL && !self->due) {
             pthread_cond_wait(&self->roused, &self->lock);
             continue;
         }
-        size_t number = self->number;
-        struct timespec rest = {.tv_nsec = (long)look_at_all(self)}; /* who is watched from now on has a period anyway */
-        int missed = self->number != number;
+        int here, elsewhere;
+        struct timespec rest = {.tv_nsec = (long)look_at_all(self, &here, &elsewhere)};
         pthread_mutex_unlock(&self->lock);
-        if (missed) {
-            uint64_t one = 1;
-            while (write(self->fd, &one, sizeof one) < 0 && errno == EINTR) {
-            }
-        }
-        nanosleep(&rest, NULL);
+#ifdef NNQ_HERE
+        if (here && !send_errand(self)) elsewhere = 1;
+#endif
+        if (elsewhere) ring(self->fd);
+        nanosleep(&rest, NULL); /* who is watched from now on has a period anyway */
         pthread_mutex_lock(&self->lock);
     }
     pthread_mutex_unlock(&self->lock);
@@ -1215,13 +1349,29 @@ static void *tick(void *arg) {
 static PyObject *ticker_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
     int fd;
     double period;
-    if (!no_keywords(type, kwargs) || !PyArg_ParseTuple(args, "id:Ticker", &fd, &period)) return NULL;
+    PyObject *here = NULL;
+    unsigned long main = 0;
+    if (!no_keywords(type, kwargs) || !PyArg_ParseTuple(args, "id|Ok:Ticker", &fd, &period, &here, &main)) return NULL;
     if (!(period > 0 && period < 1))
         return PyErr_Format(PyExc_ValueError, "a period is between 0 and 1 s, not %R", PyTuple_GET_ITEM(args, 1));
     Ticker *self = (Ticker *)type->tp_alloc(type, 0);
     if (self == NULL) return NULL;
     self->fd = fd;
     self->period = (long long)(period * 1e9);
+#ifdef NNQ_HERE
+    self->interpreter = PyInterpreterState_Get();
+    if (here != NULL && here != Py_None && self->interpreter == PyInterpreterState_Main()) { /* only that one has a main thread to ask */
+        self->errand = PyMem_RawCalloc(1, sizeof *self->errand);
+        if (self->errand == NULL) {
+            Py_DECREF(self);
+            return PyErr_NoMemory();
+        }
+        self->errand->ticker = self;
+        self->here = Py_NewRef(here);
+        self->main = main;
+        if (PyThread_get_thread_ident() == main) find_breaker(self->interpreter); /* else at the first call */
+    }
+#endif
     pthread_mutex_init(&self->lock, NULL);
     pthread_cond_init(&self->roused, NULL);
     /* Signals are for the threads that wait in system calls on somebody's behalf. */
@@ -1240,12 +1390,15 @@ static PyObject *ticker_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
     return (PyObject *)self;
 }
 
-/* The thread runs, and is this process's. After a fork it is not, and nobody may touch what it may have locked.
-   Asked and acted on with the ticker held: where there is no interpreter lock somebody else may be ending it. */
-static int runs(Ticker *self) { return self->process && self->process == getpid(); }
-
 static void end(Ticker *self) {
-    if (!runs(self)) return;
+    /* First, while the interpreter lock is ours: from now on nobody asked comes to us. */
+    Errand *errand = self->errand;
+    if (errand != NULL && atomic_exchange(&errand->state, ABANDONED) != IDLE) errand = NULL; /* who was asked frees it */
+    if (!runs(self)) {
+        self->errand = NULL;
+        PyMem_RawFree(errand);
+        return;
+    }
     self->process = 0;
     pthread_mutex_lock(&self->lock);
     self->stopping = 1;
@@ -1257,10 +1410,14 @@ static void end(Ticker *self) {
     Pulse *chains[] = {self->armed, self->fired};
     self->armed = self->fired = NULL;
     self->number = 0;
+    self->errand = NULL;
+    PyMem_RawFree(errand);
+    Py_CLEAR(self->here);
     for (int i = 0; i < 2; i++)
         for (Pulse *one = chains[i], *next; one != NULL; one = next) {
             next = one->next;
             one->next = NULL;
+            Py_CLEAR(one->owner);
             atomic_store(&one->watched, 0);
             Py_DECREF(one);
         }
@@ -1275,24 +1432,26 @@ static PyObject *ticker_stop(Ticker *self, PyObject *unused) {
     Py_RETURN_NONE;
 }
 
-PyDoc_STRVAR(watch_doc, "watch(pulse, /)\n--\n\n"
-                        "Watch a pulse until it has not beaten for a period, from now on.");
+PyDoc_STRVAR(watch_doc, "watch(pulse, owner, /)\n--\n\n"
+                        "Watch a pulse until it has not beaten for a period, from now on; then whose it is is to be told.");
 
 static PyObject *ticker_watch(Ticker *self, PyTypeObject *defining, PyObject *const *args, Py_ssize_t nargs,
                               PyObject *names) {
     State *state = PyType_GetModuleState(defining);
     if (state == NULL) return NULL;
     PyTypeObject *type = state->pulse;
-    if (nargs != 1 || names != NULL || !Py_IS_TYPE(args[0], type)) {
-        PyErr_SetString(PyExc_TypeError, "watch takes a Pulse");
+    if (nargs != 2 || names != NULL || !Py_IS_TYPE(args[0], type)) {
+        PyErr_SetString(PyExc_TypeError, "watch takes a Pulse and whose it is");
         return NULL;
     }
     Pulse *one = (Pulse *)args[0];
     HOLD(self);
     if (runs(self) && !atomic_exchange(&one->watched, 1)) {
         Py_INCREF(one);
+        one->owner = Py_NewRef(args[1]);
         pthread_mutex_lock(&self->lock);
         one->since = now();
+        one->main = self->here != NULL && PyThread_get_thread_ident() == self->main;
         one->next = self->armed;
         if (self->armed == NULL) pthread_cond_signal(&self->roused);
         self->armed = one;
@@ -1302,12 +1461,17 @@ static PyObject *ticker_watch(Ticker *self, PyTypeObject *defining, PyObject *co
     Py_RETURN_NONE;
 }
 
-PyDoc_STRVAR(missed_doc, "missed()\n--\n\nReturn those that have missed a period; they are not watched any more.");
+PyDoc_STRVAR(missed_doc, "missed(out, /)\n--\n\n"
+                         "Append to a list whose pulses have missed a period; they are not watched any more.");
 
-static PyObject *ticker_missed(Ticker *self, PyObject *unused) {
+static PyObject *ticker_missed(Ticker *self, PyObject *out) {
     size_t number = 0;
-    Pulse **found = NULL;
-    int here;
+    struct late {
+        Pulse *pulse;
+        PyObject *owner;
+    } *found = NULL;
+    int here, failed = 0;
+    if (!is_list(out)) return NULL;
     HOLD(self);
     here = runs(self);
     if (here) {
@@ -1316,66 +1480,99 @@ static PyObject *ticker_missed(Ticker *self, PyObject *unused) {
         found = PyMem_RawMalloc((number + 1) * sizeof *found);
         if (found != NULL) {
             for (size_t i = 0; i < number; i++) {
-                found[i] = self->fired;
-                self->fired = found[i]->next;
-                found[i]->next = NULL;
-                atomic_store(&found[i]->watched, 0);
+                Pulse *one = self->fired;
+                found[i] = (struct late){one, one->owner};
+                self->fired = one->next;
+                one->next = NULL;
+                one->owner = NULL;
+                atomic_store(&one->watched, 0);
             }
             self->number = 0;
+            self->due = 0;
         }
         pthread_mutex_unlock(&self->lock);
     }
     LET_GO();
-    if (!here) return PyList_New(0);
+    if (!here) Py_RETURN_NONE;
     if (found == NULL) return PyErr_NoMemory();
-    PyObject *missed = PyList_New((Py_ssize_t)number);
     for (size_t i = 0; i < number; i++) {
-        if (missed != NULL)
-            PyList_SET_ITEM(missed, (Py_ssize_t)i, (PyObject *)found[i]); /* our reference goes with it */
-        else
-            Py_DECREF(found[i]);
+        failed |= PyList_Append(out, found[i].owner);
+        Py_DECREF(found[i].owner);
+        Py_DECREF(found[i].pulse);
     }
     PyMem_RawFree(found);
-    return missed;
+    if (failed) return NULL;
+    Py_RETURN_NONE;
+}
+
+static PyObject *ticker_watching(Ticker *self, void *closure) {
+    int watching = 0;
+    HOLD(self);
+    if (runs(self)) {
+        pthread_mutex_lock(&self->lock);
+        watching = self->armed != NULL || self->fired != NULL;
+        pthread_mutex_unlock(&self->lock);
+    }
+    LET_GO();
+    return PyBool_FromLong(watching);
+}
+
+static PyGetSetDef ticker_values[] = {
+    {"watching", (getter)ticker_watching, NULL, "Whether there is a pulse to watch, or one that has missed a period."},
+    {NULL},
+};
+
+static int ticker_traverse(Ticker *self, visitproc visit, void *arg) {
+    Py_VISIT(Py_TYPE(self));
+    Py_VISIT(self->here);
+    return 0;
 }
 
 static void ticker_dealloc(Ticker *self) {
     PyTypeObject *type = Py_TYPE(self);
+    PyObject_GC_UnTrack(self);
     int ours = runs(self);
     end(self);
     if (ours) {
         pthread_cond_destroy(&self->roused);
         pthread_mutex_destroy(&self->lock);
     }
+    Py_CLEAR(self->here);
     type->tp_free(self);
     Py_DECREF(type);
 }
 
 static PyMethodDef ticker_methods[] = {
     {"watch", (PyCFunction)(void (*)(void))ticker_watch, METH_METHOD | METH_FASTCALL | METH_KEYWORDS, watch_doc},
-    {"missed", (PyCFunction)ticker_missed, METH_NOARGS, missed_doc},
+    {"missed", (PyCFunction)ticker_missed, METH_O, missed_doc},
     {"stop", (PyCFunction)ticker_stop, METH_NOARGS, stop_doc},
     {NULL},
 };
 
-PyDoc_STRVAR(ticker_doc, "Ticker(fd, period, /)\n--\n\n"
+PyDoc_STRVAR(ticker_doc, "Ticker(fd, period, here=None, main=0, /)\n--\n\n"
                          "A thread that watches pulses, without the interpreter lock.\n\n"
                          "Args:\n"
                          "    fd: an eventfd that gets a 1 when some have missed a period.\n"
-                         "    period: seconds, less than 1.");
+                         "    period: seconds, less than 1.\n"
+                         "    here: called without arguments in the main thread, wherever that is, when some have that it watches;\n"
+                         "        what it has not fetched a moment later, `fd` tells of. Not called where there is no\n"
+                         "        interpreter lock, nor in a subinterpreter.\n"
+                         "    main: the main thread's number (`threading.get_ident`).");
 
 static PyType_Slot ticker_slots[] = {
     {Py_tp_doc, (void *)ticker_doc},
     {Py_tp_new, ticker_new},
+    {Py_tp_traverse, ticker_traverse},
     {Py_tp_dealloc, ticker_dealloc},
     {Py_tp_methods, ticker_methods},
+    {Py_tp_getset, ticker_values},
     {0, NULL},
 };
 
 static PyType_Spec ticker_spec = {
     .name = "nnqpy._accel.Ticker",
     .basicsize = sizeof(Ticker),
-    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE,
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE,
     .slots = ticker_slots,
 };
 
@@ -1453,6 +1650,7 @@ static void module_free(void *module) {
 static PyMethodDef functions[] = {
     {"total_size", total_size, METH_O, total_size_doc},
 #ifdef NNQ_THREADS
+    {"haul", (PyCFunction)(void (*)(void))haul, METH_FASTCALL, haul_doc},
     {"wake_promptly", wake_promptly, METH_NOARGS, wake_promptly_doc},
 #endif
     {"move", (PyCFunction)(void (*)(void))move, METH_FASTCALL, move_doc},
@@ -1483,4 +1681,3 @@ static PyModuleDef definition = {
 };
 
 PyMODINIT_FUNC PyInit__accel(void) { return PyModuleDef_Init(&definition); }
-    {"haul", (PyCFunction)(void (*)(void))haul, METH_FASTCALL, haul_doc},

@@ -122,7 +122,7 @@ def switch_interval(seconds: float) -> Generator[None]:
 
     def at_rest() -> bool:
         lowered = sys.getswitchinterval() <= reactor.SWITCH
-        return not (lowered or janitor._ticking or janitor._watched_for or janitor._switch)
+        return not (lowered or janitor._ticking or janitor._hurrying or janitor._switch)
 
     until(at_rest)
     default = sys.getswitchinterval()
