@@ -370,9 +370,8 @@ class Turns:
         """See to a large message: after a pause it is written at once, within a burst with the batch that it fills."""
         core = self.core
         since = monotonic() - self._wrote
-        if since > GATHER or (core.big_bytes >= BATCH_BYTES and core.dealing):
-            self.write()
-        elif not self.promised and since > QUIET:
+        filled = core.big_bytes >= BATCH_BYTES and core.dealing
+        if filled or since > (GATHER if self.promised else QUIET):
             self.write()
         elif not self.promised or self.asleep:
             self._promise(FIRST_LOOK)

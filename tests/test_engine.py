@@ -13,8 +13,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from nnqpy.engine import GATHER_FROM, READ_MAX, STRAY_MAX
-from nnqpy.large import BODY_READ, CRUMB, LARGE
 from nnqpy.errors import Reason
+from nnqpy.large import BODY_READ, CRUMB, LARGE
 from nnqpy.patterns.pair import PairCore
 from nnqpy.patterns.pipeline import PullCore, PushCore
 from nnqpy.wire.stream import IPC, TCP

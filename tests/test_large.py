@@ -89,7 +89,9 @@ def frames(codec: Codec, bodies: Sequence[bytes]) -> bytes:
     number=st.integers(1, 6),
     cuts=st.lists(st.integers(0, 600_000), max_size=6),
     most=st.sampled_from([1, 2, 3, 100]),
-    other=st.sampled_from([b"", b"\0", b"\1\2\3", TCP.header(5) + b"small", IPC.header(SIZE), TCP.header(1 << 63), b"x" * 70_000]),
+    other=st.sampled_from(
+        [b"", b"\0", b"\1\2\3", TCP.header(5) + b"small", IPC.header(SIZE), TCP.header(1 << 63), b"x" * 70_000]
+    ),
 )
 def test_however_it_is_cut_the_same_comes_of_it(
     half: Any, codec: Codec, size: int, number: int, cuts: list[int], most: int, other: bytes
@@ -115,7 +117,9 @@ def test_however_it_is_cut_the_same_comes_of_it(
                         pass
         seen = frames(codec, line.whole) + (line.header + b"".join(line.chunks) if line.chunks else b"") + rest
         frame = codec.header_size + size
-        cut_headers = [cut // frame for cut in places if 0 < cut % frame < codec.header_size]  # those are another reader's
+        cut_headers = [
+            cut // frame for cut in places if 0 < cut % frame < codec.header_size
+        ]  # those are another reader's
 
         assert seen == stream
         assert line.whole == bodies[: min([number, *cut_headers])]
@@ -250,7 +254,7 @@ def test_a_broken_connection_is_an_error(half: Any) -> None:
             assert (chunks, whole, arrived) == ([b"x" * 20_000], [], [])
 
 
-built: Final = HALVES.get("compiled")
+built: Any = HALVES.get("compiled")
 
 
 @pytest.mark.skipif(built is None, reason="there is no compiled half here")

@@ -16,13 +16,15 @@ import nnqpy.turns
 from nnqpy import Pub, Pull, Push
 from nnqpy.errors import Closed, ForkedError, Reason, TimedOut
 from nnqpy.events import PeerAdded
+from nnqpy.options import Options
 from nnqpy.patterns.pair import PairCore
 from nnqpy.patterns.pipeline import PullCore, PushCore
+from nnqpy.routing.core import SocketCore
 from nnqpy.routing.send_pump import BATCH_BYTES
 from nnqpy.turns import BATCH, FIRST_LOOK, GATHER, PAUSE, QUIET, State, Turn, Verdict
 from nnqpy.wire.stream import TCP
 from tests.kit.cores import queue
-from tests.kit.engines import Line, Socket, close_lines, give_back, unwire, wire
+from tests.kit.engines import Line, Socket, close_lines, connected, give_back, unwire, wire
 from tests.kit.interleaving import Actor, intrude, polite, schedules
 from tests.kit.interrupts import interrupt
 from tests.kit.peers import FakePeer, marry
@@ -1579,10 +1581,165 @@ def test_a_late_message_in_the_hand_of_a_writer_is_waited_for(
         world.turns.press(body)
     assert not core.outbox
 
+    def goes(seconds: float) -> None:
+        core.hand.clear()
+
     core.hand = [body]
-    monkeypatch.setattr(nnqpy.turns, "sleep", lambda _: core.hand.clear())  # it went
+    monkeypatch.setattr(nnqpy.turns, "sleep", goes)
     assert world.turns.press(body)
     core.hand = [body]
     monkeypatch.setattr(nnqpy.turns, "sleep", waits.append)  # the hand is our own thread's
     assert world.turns.press(body)
     core.hand = []
+
+
+# --- amid something else ---------------------------------------------------------------------------------------------
+
+
+class Amid:
+    """The main thread's part in keeping promises: it comes in between its own instructions."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.kept: list[bool | None] = []
+        turns = world.turns
+        turns._by_fd.update(
+            {1_000_000 + n: peer for n, peer in enumerate(world.peers)}
+        )  # numbers that no descriptor has
+
+    def __call__(self) -> None:
+        kept = self.world.turns.tend_amid()
+        self.kept.append(kept)
+        if not kept:  # it is watched again, or the janitor is to see to it
+            self.world.janitor.told = True
+
+
+UNLOCKED: Final = SocketCore(Options())
+"""A core whose lock nobody has: who comes in between is the very thread that may hold the one of the socket."""
+
+
+def amid_every_step(
+    worlds: Callable[..., World],
+    rooms: tuple[int | None, ...],
+    prepare: Callable[[World], None],
+    action: Callable[[World], object],
+) -> Iterator[tuple[World, Amid, int]]:
+    """Do something with the promises kept in the middle of it, at one step after the other."""
+    for at in count():
+        world = worlds(*rooms)
+        amid = Amid(world)
+        prepare(world)
+        came = intrude(partial(action, world), at, amid, UNLOCKED, *STEPS, "nnqpy.waiting", "nnqpy.base")
+        yield world, amid, at
+        if not came:
+            return
+
+
+def ask(world: World) -> None:
+    world.push.stats()
+
+
+ACTIONS: Final = [send, send_large, send_several, tick, write, ask]
+
+
+@pytest.mark.parametrize("before", BEFORE, ids=lambda one: one.__name__)
+@pytest.mark.parametrize("action", ACTIONS, ids=lambda one: one.__name__)
+def test_the_main_thread_may_keep_its_promise_amid_anything(
+    worlds: Callable[..., World], clock: Clock, before: Callable[[World], None], action: Callable[[World], object]
+) -> None:
+    """It does not wait for a lock that it holds itself; nothing is lost or doubled, and what it cannot do is done later."""
+    kept = set[bool | None]()
+    for world, amid, at in amid_every_step(worlds, (None,), before, action):
+        kept.update(amid.kept)
+        check_promises(world, at)
+        assert len(set(world.peers[0].written) - {b"0"}) == len(
+            [one for one in world.peers[0].written if one != b"0"]
+        ), at
+    assert True in kept
+    assert None in kept or action is send, "it was never in the way of what it came upon"
+
+
+@pytest.mark.parametrize("action", [send, send_large, tick], ids=lambda one: one.__name__)
+def test_amid_anything_a_full_peer_is_left_to_the_janitor(
+    worlds: Callable[..., World], clock: Clock, action: Callable[[World], object]
+) -> None:
+    """He is the one who waits for its room."""
+    for world, amid, at in amid_every_step(worlds, (1,), batch_waits, action):
+        assert not any(amid.kept) or not world.core.outbox, at
+        world.peers[0].room = None
+        empty_the_stalled(world)
+        check_promises(world, at)
+
+
+def test_amid_anything_nobody_is_woken(worlds: Callable[..., World]) -> None:
+    """An event loop may just have found that it has nothing to do: who waits is the janitor's to wake."""
+    world, one = worlds(None), Sleeper()
+    amid = Amid(world)
+    promised(world)
+    world.turns.out.line.append(one)
+    assert world.turns.tend_amid() is False
+    assert (one.times, world.arrived) == (0, [])
+    world.turns.out.line.clear()
+
+    world.peers[0].before_write = lambda: world.turns.out.line.append(one)  # comes while we write
+    amid()
+    assert (one.times, amid.kept, world.arrived) == (0, [False], [b"0"])
+    world.janitor.keep()
+    assert one.times == 1
+
+
+def test_amid_anything_no_peer_is_given_up() -> None:
+    """That would tell an event, whose reader may wait for us: the janitor does it."""
+    with connected(pattern=PushCore) as line:
+        turns, home = line.home.turns, line.home
+        assert turns.tend_amid()
+        queue(line.core, [b"1"])
+        turns._promise(FIRST_LOOK)
+        line.far.close()
+        line.engine._sock.shutdown(socket.SHUT_RDWR)  # whoever writes finds the connection broken
+
+        calls = home.calls
+        assert turns.tend_amid() is False
+        assert (home.lost, home.calls > calls) == ([], True)
+        turns.tend()
+        assert home.lost == [Reason.RESET]
+
+
+@pytest.mark.parametrize("what", ["lost_in", "lost_out", "hung", "layer", "inproc", "closed"])
+def test_what_takes_longer_is_not_done_amid_anything(worlds: Callable[..., World], what: str) -> None:
+    """Burials, hang-ups, connections with locks of their own, and those whose other end is in this process."""
+    world = worlds(None)
+    Amid(world)
+    promised(world)
+    turns, core = world.turns, world.core
+    if what == "layer":
+        turns.reentrant = False
+    elif what == "inproc":
+        turns._by_fd.clear()
+    elif what == "closed":
+        turns.refuse()
+    elif what == "hung":
+        turns.hung.append(world.peers[0])
+    else:
+        getattr(core, what).append(world.peers[0])
+
+    assert turns.tend_amid() is False
+    assert world.arrived == []
+
+    turns.hung.clear()
+    core.lost_in.clear()
+    core.lost_out.clear()
+
+
+def test_who_fails_amid_a_write_by_another_thread_is_given_up_after_it(worlds: Callable[..., World]) -> None:
+    """Put aside, and not forgotten."""
+    world = worlds(None, None)
+    turns, core = world.turns, world.core
+    turns._amid = True
+    turns.lose(world.peers[0], Reason.RESET, "it broke")
+    assert (len(core.peers), world.janitor.told) == (2, True)
+    turns._amid = False
+
+    world.janitor.keep()
+
+    assert len(core.peers) == 1
