@@ -81,6 +81,7 @@ def test_round_trips_over_raw_sockets_end_to_end(tmp_path: Path) -> None:
     assert flow["values"]["received"] > 0
 
 
+@pytest.mark.timeout(180)  # every cell twice, in processes of their own
 def test_nnqpy_goes_through_every_cell_and_loses_nothing(tmp_path: Path) -> None:
     """Blocking and asyncio, tcp and inproc, one peer and a crowd: each cell ends and has a figure."""
     words = ["--quick", "--seconds", "0.05", "--connections", "50", "--libs", "nnqpy", "--quiet"]
