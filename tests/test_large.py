@@ -278,6 +278,8 @@ def test_wrong_arguments_are_errors_and_nothing_is_read() -> None:
         (4, None, TypeError),
         (5, b"", TypeError),
         (6, "1", TypeError),
+        (6, 0, ValueError),
+        (6, -1 << 63, ValueError),
         (6, 1 << 80, OverflowError),
     ]
     read, write = os.pipe()

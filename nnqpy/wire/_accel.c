@@ -876,6 +876,7 @@ static PyObject *haul(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
     if (!is_list(args[3]) || !is_list(args[4]) || !is_list(args[5])) return NULL;
     Py_ssize_t number = PyLong_AsSsize_t(args[6]);
     if (number == -1 && PyErr_Occurred()) return NULL;
+    if (number < 1) return PyErr_Format(PyExc_ValueError, "at least one body is read, not %zd", number);
     haul.header = PyBytes_AS_STRING(args[2]);
     haul.header_size = PyBytes_GET_SIZE(args[2]);
     uint64_t length = nnq_load((const uint8_t *)haul.header + haul.header_size - 8);
