@@ -690,13 +690,12 @@ static PyType_Spec codec_spec = {
 /* As in large.py. One call of the system reads the rest of a body, and behind it headers and bodies of the same length,
    each to where it stays: a `bytes` of its own. What a header says is not believed but compared with the one that is
    expected, so no number that a peer has sent is used for anything. */
+#ifndef LOAD /* the fuzzer has smaller ones */
 #define BODY_READ (1024 * 1024)
 #define CRUMB (16 * 1024)
-#ifndef LOAD
 #define LOAD (256 * 1024)
 #define AHEAD 9
 #endif
-
 
 typedef struct {
     PyObject *chunks, *whole, *arrived;

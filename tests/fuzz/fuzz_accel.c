@@ -4,10 +4,18 @@
    The first bytes of an input choose what is called and with which numbers, the rest is what came from the network. What
    comes back is compared with the plainest way to find the same, which is in this file and shares nothing with the module. */
 
+/* So small that an input of 1 KiB reaches them. */
+#define BODY_READ 64
+#define CRUMB 16
+#define LOAD 256
+#define AHEAD 9
 #include "../../nnqpy/wire/_accel.c"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
 
 /* Anything that does not hold ends the run, and libFuzzer keeps the input. */
 #define MUST(holds)                                                                        \
@@ -364,6 +372,247 @@ static void call_oddly(Input *input) {
     Py_DECREF(things);
 }
 
+/* --- haul: frames of one length, cut anywhere ---------------------------------------------------------------------- */
+
+#define FRAME_MOST 1600
+#define STREAM_MOST (16 * 1024)
+
+/* A connection: what was and will be sent on it, and where haul has put what it took. A body that was on its way before is
+   at the beginning, with its header, as if both had been sent and taken. */
+typedef struct {
+    int near, far;
+    PyObject *header, *chunks, *whole, *arrived;
+    uint64_t length;
+    Py_ssize_t given; /* pieces that were in `chunks` */
+    size_t size, sent, taken;
+    uint8_t next, bytes[STREAM_MOST];
+} Line;
+
+/* Two kinds of descriptors and the one that is always at its end; for all inputs, so they are left empty. */
+static int socket_ends[2], pipe_ends[2], end_of_all;
+
+static void open_descriptors(void) {
+    if (end_of_all) return;
+    MUST(!socketpair(AF_UNIX, SOCK_STREAM, 0, socket_ends) && !pipe(pipe_ends));
+    for (int i = 0; i < 2; i++)
+        MUST(!fcntl(socket_ends[i], F_SETFL, O_NONBLOCK) && !fcntl(pipe_ends[i], F_SETFL, O_NONBLOCK));
+    MUST((end_of_all = open("/dev/null", O_RDONLY)) > 0);
+}
+
+static size_t left_in(int fd) {
+    int left = 0;
+    MUST(!ioctl(fd, FIONREAD, &left));
+    return (size_t)left;
+}
+
+static void put(Line *line, const void *data, uint64_t size) {
+    if (size > STREAM_MOST - line->size) size = STREAM_MOST - line->size;
+    memcpy(line->bytes + line->size, data, (size_t)size);
+    line->size += (size_t)size;
+}
+
+static void put_header(Line *line) {
+    put(line, PyBytes_AS_STRING(line->header), (uint64_t)PyBytes_GET_SIZE(line->header));
+}
+
+/* Bytes of which none is like those around it. */
+static void put_any(Line *line, uint64_t size) {
+    while (size-- && line->size < STREAM_MOST) line->bytes[line->size++] = line->next++;
+}
+
+static void must_hold(PyObject *one, const uint8_t *data, size_t size) {
+    MUST(PyBytes_CheckExact(one) && (size_t)PyBytes_GET_SIZE(one) == size && !memcmp(PyBytes_AS_STRING(one), data, size));
+}
+
+/* What was taken is in the lists, all of it, once and in order; `ended`: behind it the end of the connection was met. */
+static void must_be_in_place(Line *line, int ended) {
+    size_t at = 0, header_size = (size_t)PyBytes_GET_SIZE(line->header), left;
+    for (Py_ssize_t bodies = 0;; bodies++) {
+        left = line->taken - at;
+        if (left < header_size || memcmp(line->bytes + at, PyBytes_AS_STRING(line->header), header_size)) {
+            MUST(bodies == PyList_GET_SIZE(line->whole) && !PyList_GET_SIZE(line->chunks));
+            MUST(PyList_GET_SIZE(line->arrived) == (left || ended));
+            if (left || ended) must_hold(PyList_GET_ITEM(line->arrived, 0), line->bytes + at, left);
+            return;
+        }
+        at += header_size;
+        left -= header_size;
+        if (left < line->length) {
+            MUST(bodies == PyList_GET_SIZE(line->whole));
+            break;
+        }
+        MUST(bodies < PyList_GET_SIZE(line->whole));
+        must_hold(PyList_GET_ITEM(line->whole, bodies), line->bytes + at, (size_t)line->length);
+        at += (size_t)line->length;
+    }
+    Py_ssize_t number = PyList_GET_SIZE(line->chunks);
+    MUST(number && number <= line->given + 1 + 2 * (Py_ssize_t)(left / CRUMB)); /* no list of single bytes */
+    for (Py_ssize_t i = 0; i < number; i++) {
+        PyObject *piece = PyList_GET_ITEM(line->chunks, i);
+        size_t size = (size_t)PyBytes_GET_SIZE(piece);
+        MUST(size <= line->taken - at);
+        must_hold(piece, line->bytes + at, size);
+        at += size;
+    }
+    MUST(at == line->taken && PyList_GET_SIZE(line->arrived) == ended);
+    if (ended) must_hold(PyList_GET_ITEM(line->arrived, 0), line->bytes, 0);
+}
+
+static PyObject *haul_from(Line *line, int fd, Py_ssize_t most) {
+    return call(accel, "haul", "(OiOOOOn)", Py_None, fd, line->header, line->chunks, line->whole, line->arrived, most);
+}
+
+static void send_some(Line *line, size_t size) {
+    if (size > line->size - line->sent) size = line->size - line->sent;
+    ssize_t gone = size ? write(line->far, line->bytes + line->sent, size) : 0;
+    if (gone > 0) line->sent += (size_t)gone; /* what finds no room is sent later */
+}
+
+/* Call once; whether there may be more. */
+static int take_some(Line *line, Py_ssize_t most) {
+    size_t before = line->taken, here = left_in(line->near);
+    int over = PyList_GET_SIZE(line->arrived) != 0;
+    Py_ssize_t bodies = PyList_GET_SIZE(line->whole);
+    PyObject *done = haul_from(line, line->near, most);
+    size_t left = left_in(line->near), added;
+    line->taken = line->sent - left;
+    must_be_in_place(line, 0);
+    if (done == NULL) {
+        Py_DECREF(words_of(PyExc_BlockingIOError));
+        MUST(!here && !over);
+        return 0;
+    }
+    MUST(done == Py_None);
+    Py_DECREF(done);
+    added = (size_t)(PyList_GET_SIZE(line->whole) - bodies);
+    MUST(added <= (size_t)most && (added < 2 || added * line->length <= LOAD));
+    if (over) {
+        MUST(line->taken == before);
+        return 0;
+    }
+    MUST(line->taken > before);
+    over = PyList_GET_SIZE(line->arrived) != 0;
+    MUST(!left || over || added || line->length > BODY_READ); /* what it may take it takes at once */
+    return !over;
+}
+
+/* The end of the connection, or an error of it. */
+static void end_line(Line *line, int broken) {
+    PyObject *done = haul_from(line, broken ? pipe_ends[1] : end_of_all, 1);
+    if (broken) {
+        MUST(done == NULL);
+        Py_DECREF(words_of(PyExc_OSError));
+    } else {
+        MUST(done == Py_None);
+        Py_DECREF(done);
+        must_be_in_place(line, 1);
+        MUST((done = haul_from(line, line->near, 1)) == Py_None); /* it stays told */
+        Py_DECREF(done);
+    }
+    must_be_in_place(line, !broken);
+}
+
+/* One thing in the place of another: a result or an error. The descriptor stays, or it would read from anywhere. */
+static void haul_oddly(Line *line, Input *input) {
+    PyObject *things = PyObject_CallNoArgs(things_maker());
+    MUST(things != NULL);
+    PyObject *most = PyLong_FromLongLong((int64_t)number(input));
+    unsigned place = byte(input) % 5, choice = byte(input);
+    PyObject *odd[] = {line->header, line->chunks, line->whole, line->arrived, most};
+    if (place < 4 || choice % 2) odd[place] = PyTuple_GET_ITEM(things, (Py_ssize_t)choice % PyTuple_GET_SIZE(things));
+    PyObject *done = call(accel, "haul", "(OiOOOOO)", Py_None, line->near, odd[0], odd[1], odd[2], odd[3], odd[4]);
+    MUST(done != NULL || !PyErr_ExceptionMatches(PyExc_SystemError));
+    PyErr_Clear();
+    Py_XDECREF(done);
+    Py_DECREF(most);
+    Py_DECREF(things);
+}
+
+static void haul_frames(Input *input) {
+    static Line line;
+    int kind = kind_of(byte(input)), by_socket = byte(input) % 2, more = 1;
+    unsigned size = byte(input), last = byte(input) % 4, begun = byte(input) % 8;
+    Input odd = {input->at, input->left < 10 ? input->left : 10};
+    uint64_t have = 0;
+    char header[9] = {(char)kind};
+    if (last == 2) {
+        input->at += odd.left;
+        input->left -= odd.left;
+    }
+    open_descriptors();
+    line.near = by_socket ? socket_ends[0] : pipe_ends[0];
+    line.far = by_socket ? socket_ends[1] : pipe_ends[1];
+    line.length = size < 200 ? 1 + size % 80 : size < 240 ? (size - 199) * 40 : 1 + number(input) % NNQ_LENGTH_MAX;
+    line.given = 0;
+    line.size = line.next = 0;
+    for (int i = 0; i < 8; i++) header[i + 1] = (char)(line.length >> (56 - 8 * i));
+    line.header = PyBytes_FromStringAndSize(header + (kind < 0), 9 - (kind < 0));
+    line.chunks = PyList_New(0);
+    line.whole = PyList_New(0);
+    line.arrived = PyList_New(0);
+    MUST(line.header != NULL && line.chunks != NULL && line.whole != NULL && line.arrived != NULL);
+
+    /* The body that is on its way: not yet whole, or there is too much of it. */
+    if (begun < 5 && begun) put_header(&line);
+    for (; line.given < (begun < 5 ? begun : 0); line.given++) {
+        size_t part = byte(input) % 24, start = line.size;
+        if (have + part == line.length) part++;
+        have += part;
+        put_any(&line, part);
+        PyObject *piece = PyBytes_FromStringAndSize((char *)line.bytes + start, (Py_ssize_t)part);
+        MUST(piece != NULL && !PyList_Append(line.chunks, piece));
+        Py_DECREF(piece);
+    }
+    line.sent = line.taken = line.size;
+    if (have > line.length) {
+        put_any(&line, 1);
+        send_some(&line, 1);
+        MUST(haul_from(&line, line.near, 1) == NULL && left_in(line.near) == 1);
+        Py_DECREF(words_of(PyExc_ValueError));
+        MUST(PyList_GET_SIZE(line.chunks) == line.given && !PyList_GET_SIZE(line.whole) && !PyList_GET_SIZE(line.arrived));
+        more = 0;
+    }
+
+    /* Frames and others are put together; now and then a part of them is sent, and some of that taken. */
+    while (more && input->left) {
+        unsigned what = byte(input);
+        if (what % 4 < 2) put_header(&line);
+        if (what % 4 == 0) put_any(&line, line.length < FRAME_MOST ? line.length : FRAME_MOST);
+        if (what % 4 == 2) put_any(&line, byte(input));
+        if (what % 4 == 3) {
+            PyObject *raw = taken(input, byte(input) % 16);
+            put(&line, PyBytes_AS_STRING(raw), (uint64_t)PyBytes_GET_SIZE(raw));
+            Py_DECREF(raw);
+        }
+        if (what / 4 % 2) {
+            unsigned part = byte(input), most = byte(input);
+            send_some(&line, part < 250 ? part : STREAM_MOST);
+            for (unsigned calls = what / 8 % 4 + 1; calls-- && take_some(&line, most < 250 ? 1 + most % 12 : PY_SSIZE_T_MAX);) {}
+            more = !PyList_GET_SIZE(line.arrived);
+        }
+    }
+    while (more && (line.sent < line.size || left_in(line.near))) {
+        send_some(&line, STREAM_MOST);
+        more = take_some(&line, PY_SSIZE_T_MAX);
+    }
+    if (PyList_GET_SIZE(line.arrived))
+        take_some(&line, 1); /* nothing: first it has to be taken out */
+    else if (more && last < 2)
+        end_line(&line, last == 1);
+    else if (more && last == 2) {
+        put_header(&line);
+        send_some(&line, STREAM_MOST);
+        haul_oddly(&line, &odd);
+    }
+
+    while (read(line.near, line.bytes, STREAM_MOST) > 0) {}
+    MUST(!left_in(line.near));
+    Py_DECREF(line.header);
+    Py_DECREF(line.chunks);
+    Py_DECREF(line.whole);
+    Py_DECREF(line.arrived);
+}
+
 /* ------------------------------------------------------------------------------------------------------------------ */
 
 int LLVMFuzzerInitialize(int *argc, char ***argv) {
@@ -385,7 +634,8 @@ int LLVMFuzzerInitialize(int *argc, char ***argv) {
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-    static void (*const what[])(Input *) = {look_at_bytes, frame_bodies, match_prefixes, make_header, call_oddly};
+    static void (*const what[])(Input *) = {look_at_bytes, frame_bodies, match_prefixes,
+                                            make_header,   call_oddly,   haul_frames};
     Input input = {data, size};
     if (size) what[byte(&input) % (sizeof what / sizeof *what)](&input);
     MUST(!PyErr_Occurred());
