@@ -47,7 +47,7 @@ class Haul(Protocol):
             recv: receives at most so many bytes of the connection, or raises `BlockingIOError`; none at its end.
             fd: the descriptor of the same connection.
             header: what each of the frames begins with.
-            chunks: the pieces of the body that is on its way; without any, a header comes next.
+            chunks: the pieces of the body that is on its way, fewer bytes than it has; without any, a header comes next.
             whole: gets the bodies that have come whole.
             arrived: empty; gets what came and is no such frame, from its first byte on; ``b""``: the end of the connection.
                 After a body that is cut short by the end, `chunks` is as it was.

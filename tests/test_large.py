@@ -274,6 +274,7 @@ def test_wrong_arguments_are_errors_and_nothing_is_read() -> None:
         (2, bytearray(header), ValueError),
         (3, (), TypeError),
         (3, ["text"], TypeError),
+        (3, [b"x" * SIZE], ValueError),
         (3, [b"x" * (SIZE + 1)], ValueError),
         (4, None, TypeError),
         (5, b"", TypeError),

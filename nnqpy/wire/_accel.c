@@ -756,8 +756,8 @@ static int make_room(Haul *haul, struct iovec *places, Py_ssize_t number) {
     Py_ssize_t load = 0;
     haul->have = weight(haul->chunks);
     if (haul->have < 0) return 0;
-    if (haul->have > haul->length) {
-        PyErr_SetString(PyExc_ValueError, "there is more of the body than it has");
+    if (haul->have >= haul->length) { /* who reads with us has a whole one in `whole` */
+        PyErr_SetString(PyExc_ValueError, "there is nothing missing of the body that is on its way");
         return 0;
     }
     if (PyList_GET_SIZE(haul->chunks)) {
