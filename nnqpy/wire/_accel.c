@@ -813,18 +813,20 @@ static int take_first(Haul *haul, Py_ssize_t got) {
         return keep_piece(haul->chunks, piece);
     }
     char *to = PyBytes_AS_STRING(haul->first);
-    Py_ssize_t here = weight(haul->chunks);
-    if (here != haul->have) {
-        if (here >= 0) PyErr_SetString(PyExc_RuntimeError, "the pieces of a body changed while it was read");
-        return -1;
-    }
+    Py_ssize_t here;
+    /* Weighed and copied in one go: where there is no interpreter lock a piece that came in between would have no room. */
     HOLD(haul->chunks);
-    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(haul->chunks); i++) {
+    here = sum_of(haul->chunks);
+    for (Py_ssize_t i = 0; here == haul->have && i < PyList_GET_SIZE(haul->chunks); i++) {
         PyObject *piece = PyList_GET_ITEM(haul->chunks, i);
         memcpy(to, PyBytes_AS_STRING(piece), (size_t)PyBytes_GET_SIZE(piece));
         to += PyBytes_GET_SIZE(piece);
     }
     LET_GO();
+    if (here != haul->have) {
+        if (here >= 0) PyErr_SetString(PyExc_RuntimeError, "the pieces of a body changed while it was read");
+        return -1;
+    }
     return PyList_Append(haul->whole, haul->first) || empty_list(haul->chunks) ? -1 : 0;
 }
 
