@@ -219,7 +219,7 @@ class Janitor:
             self.promise(self._dirty.pop())
 
     def _sweep(self) -> None:
-        for turns in tuple(self._dirty):
+        for turns in list(self._dirty):
             # Out of the set first: who makes a promise from now on puts it in again.
             self._dirty.discard(turns)
             self._tend(turns)
@@ -244,7 +244,7 @@ class Janitor:
         mine: list[Turns] = []
         late[next(self._numbers)] = mine  # noted before it is filled, by one call
         self._ticker.missed(mine)
-        for number, some in tuple(late.items()):
+        for number, some in list(late.items()):
             found = tuple(some)
             for turns in found:
                 tend(turns)
@@ -428,7 +428,7 @@ class Janitor:
     def forget(self) -> None:
         """Close what nobody sees off any more; in a forked child: our copies of the parent's descriptors."""
         self._put_back()
-        for sock in tuple(self._leaving):
+        for sock in list(self._leaving):
             sock.close()
 
 

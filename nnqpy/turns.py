@@ -477,7 +477,7 @@ class Turns:
 
     def _ask_again(self) -> None:
         """An interrupt came between an edge and its use: have the kernel tell again who has room."""
-        for number in tuple(self.blocked):
+        for number in list(self.blocked):
             peer = self.core.peers.get(number)
             if peer is not None and peer.fd >= 0:
                 self.out.poller.add(peer.fd, WRITABLE_ONCE)
@@ -893,11 +893,11 @@ class Turns:
     def shut(self) -> tuple[int, int]:
         """End it: part with the peers, give up what is queued and unread; return how many messages each was."""
         core, into, out = self.core, self.into, self.out
-        for peer in tuple(core.peers.values()):
+        for peer in list(core.peers.values()):
             self.lose(peer, Reason.CLOSED_BY_US, "the socket was closed", gently=True)
         with core.lock:
             self.state = State.CLOSED
-        for peer in tuple(core.peers.values()):  # who came meanwhile; who comes later sees the state (`attach`)
+        for peer in list(core.peers.values()):  # who came meanwhile; who comes later sees the state (`attach`)
             self.lose(peer, Reason.CLOSED_BY_US, "the socket was closed", gently=True)
         self.alarm()
         dropped = sum(core.dropped.values())

@@ -76,7 +76,7 @@ class Outboxes(SocketCore):
 
     def _hand_on(self) -> None:
         """Give everybody what is theirs, as far as they take it; the rest is in their boxes."""
-        for box in tuple(self._behind.values()):
+        for box in list(self._behind.values()):
             self._catch_up(box)
         while True:
             if self._handing:

@@ -98,7 +98,7 @@ class Questions(SocketCore):
                 return question
 
     def _sweep(self) -> None:
-        for key, one in tuple(self.questions.items()):
+        for key, one in list(self.questions.items()):
             if one() is None:
                 self.questions.pop(key, None)
 
@@ -109,7 +109,7 @@ class Questions(SocketCore):
 
     def open(self) -> list[Question]:
         """Return the questions that are open."""
-        return [question for one in tuple(self.questions.values()) if (question := one()) is not None]
+        return [question for one in list(self.questions.values()) if (question := one()) is not None]
 
     def forget(self, question: Question) -> bool:
         """Ask no longer: replies are discarded, and what has not left is taken back; True if there was something."""
