@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from nnqpy.wire.codec import Codec
 
 READ_MIN: Final = 16 * 1024
-
 READ_MAX: Final = 256 * 1024
 GATHER_FROM: Final = 8192
 """Mean body size from which a batch is written from its parts (``sendmsg``) instead of being joined first."""
@@ -410,8 +409,8 @@ class Engine:
             if not stuffed:
                 length = codec.peek(data, place, most)
                 if length is not None and length >= LARGE:
-                    body = place + header_size
-                    run, chunks = data[place:body], [data[body:]]
+                    start = place + header_size
+                    run, chunks = data[place:start], [data[start:]]
                     data, place = b"", 0
                 elif place:
                     data, place = data[place:], 0

@@ -159,9 +159,8 @@ class Janitor:
         self._hurrying = False  # first, and then a look: who begins to be watched from now on hurries himself
         if not (self._ticking or self._watching):
             self._put_back()
-        if (
-            self._watching and not self._hurrying
-        ):  # also if he came before it was put back, and has left it as he found it
+        # Also if somebody came before it was put back, and has left it as he found it.
+        if self._watching and not self._hurrying:
             self._hurrying = True
             self._hurry(SWITCH_WATCHED)
             self.loop.call_later(CALM, self._calm)

@@ -210,8 +210,8 @@ class Turns:
         """An edge may have been seen and not been used."""
         self.reentrant = True
         """All that a write locks is the core's short lock: no connection has another."""
-        self._amid = False
-        """Somebody is in `tend_amid`: peers that fail are put aside."""
+        self._amid = 0
+        """The thread that is in `tend_amid`, where peers that fail are put aside; 0: none."""
         self._failed: deque[tuple[Peer, Reason, str]] = deque()
         self._janitor = janitor
         self._watcher = watcher or janitor
@@ -264,7 +264,7 @@ class Turns:
 
     def lose(self, peer: Peer, reason: Reason, detail: str, *, gently: bool = False) -> None:
         """Give a peer up; from any thread."""
-        if self._amid:
+        if self._amid and self._amid == threading.get_ident():
             self._failed.append((peer, reason, detail))
             self._janitor(self)
         else:
@@ -568,7 +568,7 @@ class Turns:
             return Verdict.CLEAN
         verdict = Verdict.CLEAN
         self.asleep = False
-        while self._failed and not self._amid:
+        while self._failed:
             self.lose(*self._failed[0])
             self._failed.popleft()
         if into.line and not into.lock.locked():
@@ -627,10 +627,10 @@ class Turns:
         if core.lock.locked() or not out.take():
             return None
         try:
-            self._amid = True
+            self._amid = threading.get_ident()
             verdict = self._write_out()
         finally:
-            self._amid = False
+            self._amid = 0
             out.lock.release()
         return verdict is Verdict.CLEAN and not self._failed and not out.line
 
