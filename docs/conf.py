@@ -14,7 +14,6 @@ exclude_patterns = [
     "_build",
     "examples",
     "benchmarks/results.md",
-    "benchmarks/tail.md",
 ]  # the last two are in their index
 html_theme = "furo"
 html_title = f"nnqpy {release}"
