@@ -14,7 +14,7 @@ exclude_patterns = [
     "_build",
     "examples",
     "benchmarks/results.md",
-]  # the last two are in their index
+]  # the last one is in its index
 html_theme = "furo"
 html_title = f"nnqpy {release}"
 

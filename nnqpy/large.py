@@ -8,14 +8,17 @@ Memory follows what has arrived, not what was announced.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 from nnqpy import accel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import TypeAlias
 
-__all__ = ["BODY_READ", "CRUMB", "LARGE", "Haul", "haul", "haul_by_calls"]
+    Haul: TypeAlias = Callable[[Callable[[int], bytes], int, bytes, list[bytes], list[bytes], list[bytes], int], None]
+
+__all__ = ["BODY_READ", "CRUMB", "LARGE", "LOAD", "haul", "haul_by_calls"]
 
 LARGE: Final = 32 * 1024
 """Bodies from this size on are read so: without any copy where they arrive whole."""
@@ -25,39 +28,6 @@ CRUMB: Final = 16 * 1024
 """Smaller pieces of a body are joined as they come: a slow peer's body is no list of single bytes."""
 LOAD: Final = 256 * 1024
 """Bytes of bodies after which a call ends: other connections have their turn."""
-
-
-class Haul(Protocol):
-    """What reads large bodies: in Python (`haul_by_calls`), or compiled."""
-
-    def __call__(
-        self,
-        recv: Callable[[int], bytes],
-        fd: int,
-        header: bytes,
-        chunks: list[bytes],
-        whole: list[bytes],
-        arrived: list[bytes],
-        number: int,
-        /,
-    ) -> None:
-        """Read large frames that all have the same header, until there is no more for now, or a load.
-
-        Args:
-            recv: receives at most so many bytes of the connection, or raises `BlockingIOError`; none at its end.
-            fd: the descriptor of the same connection.
-            header: what each of the frames begins with.
-            chunks: the pieces of the body that is on its way, fewer bytes than it has; without any, a header comes next.
-            whole: gets the bodies that have come whole.
-            arrived: empty; gets what came and is no such frame, from its first byte on; ``b""``: the end of the connection.
-                After a body that is cut short by the end, `chunks` is as it was.
-            number: the most bodies to read, at least 1.
-
-        Raises:
-            BlockingIOError: nothing came.
-            OSError: the connection is broken; what came before is in the lists.
-        """
-        ...
 
 
 def haul_by_calls(
@@ -70,7 +40,22 @@ def haul_by_calls(
     number: int,
     /,
 ) -> None:
-    """`Haul` in Python: a call for each header and for each piece of a body."""
+    """Read large frames that all have the same header, until there is no more for now, or a load.
+
+    Args:
+        recv: receives at most so many bytes of the connection, or raises `BlockingIOError`; none at its end.
+        fd: the descriptor of the same connection.
+        header: what each of the frames begins with.
+        chunks: the pieces of the body that is on its way, fewer bytes than it has; without any, a header comes next.
+        whole: gets the bodies that have come whole.
+        arrived: empty; gets what came and is no such frame, from its first byte on; ``b""``: the end of the connection.
+            After a body that is cut short by the end, `chunks` is as it was.
+        number: the most bodies to read, at least 1.
+
+    Raises:
+        BlockingIOError: nothing came.
+        OSError: the connection is broken; what came before is in the lists.
+    """
     if arrived and chunks:
         return  # the end, within a body
     length = int.from_bytes(header[-8:], "big")
@@ -123,7 +108,7 @@ def _advance(
 
 
 def chosen(half: Any = accel.compiled) -> Haul:
-    """Return what the compiled half of nnqpy reads large bodies with, or for None the one in Python."""
+    """Return what the compiled half of nnqpy reads large bodies with, or for None the one in Python: `haul_by_calls`."""
     one: Haul = haul_by_calls if half is None else half.haul
     return one
 
