@@ -696,3 +696,19 @@ def test_a_message_may_be_withdrawn_while_a_batch_is_taken(number: int) -> None:
 
     assert peer.written == bodies[:-1]
     assert core.drained
+
+
+def test_what_a_peer_is_just_offered_is_in_hand() -> None:
+    """Until it is known whether it took it: neither in the queue nor anywhere else to be taken back from."""
+    core, peer = sender(), FakePeer(room=1)
+    marry(core, peer)
+    bodies = [bytes([n]) * 10 for n in range(2)]
+    seen: list[list[bool]] = []
+    peer.before_write = lambda: seen.append([core.in_hand(body) for body in bodies])
+    queue(core, bodies)
+
+    core.pump()
+
+    assert seen == [[True, True]]
+    assert [core.in_hand(body) for body in bodies] == [False, False]
+    assert not core.in_hand(bytes([0]) * 10), "one that is like it is another one"
