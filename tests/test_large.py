@@ -85,9 +85,9 @@ def frames(codec: Codec, bodies: Sequence[bytes]) -> bytes:
 @halves
 @codecs
 @given(
-    size=st.sampled_from([CRUMB - 1, CRUMB, 32_768, 65_536, 90_001]),
+    size=st.sampled_from([CRUMB - 1, CRUMB, 32_768, 65_536, 90_001, LOAD + 1]),
     number=st.integers(1, 6),
-    cuts=st.lists(st.integers(0, 600_000), max_size=6),
+    cuts=st.lists(st.integers(0, 1_000_000), max_size=6),
     most=st.sampled_from([1, 2, 3, 100]),
     other=st.sampled_from(
         [b"", b"\0", b"\1\2\3", TCP.header(5) + b"small", IPC.header(SIZE), TCP.header(1 << 63), b"x" * 70_000]

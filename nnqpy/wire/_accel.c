@@ -705,8 +705,8 @@ typedef struct {
         char header[16];
         PyObject *body;
     } slots[AHEAD];
-    PyObject *first; /* the rest of the body that is on its way, with room for what is here of it in front, if it may end now */
-    Py_ssize_t have, asked;
+    PyObject *first; /* the rest of the body that is on its way, behind room for what is here of it, if that is worth it */
+    Py_ssize_t have, front, asked; /* bytes that are here of it, that room is left for, and that may come now */
     int number; /* of slots */
 } Haul;
 
@@ -764,9 +764,11 @@ static int make_room(Haul *haul, struct iovec *places, Py_ssize_t number) {
         Py_ssize_t want = haul->length - haul->have, most = haul->have > BODY_READ ? haul->have : BODY_READ;
         int ends = want <= most;
         haul->asked = ends ? want : most;
-        haul->first = PyBytes_FromStringAndSize(NULL, ends ? haul->length : most);
+        /* A body beyond a load comes in many pieces: each would be copied out from behind the room. */
+        haul->front = ends && haul->length <= LOAD ? haul->have : 0;
+        haul->first = PyBytes_FromStringAndSize(NULL, haul->front + haul->asked);
         if (haul->first == NULL) return 0;
-        places[n++] = (struct iovec){PyBytes_AS_STRING(haul->first) + (ends ? haul->have : 0), (size_t)haul->asked};
+        places[n++] = (struct iovec){PyBytes_AS_STRING(haul->first) + haul->front, (size_t)haul->asked};
         if (!ends) return n;
         load = haul->length;
         number--;
@@ -805,14 +807,18 @@ static PyObject *rest_from(Haul *haul, int at, Py_ssize_t got) {
 /* The body that is on its way, of which `got` bytes more have come; nonzero with an error. */
 static int take_first(Haul *haul, Py_ssize_t got) {
     if (haul->have + got < haul->length) {
-        Py_ssize_t skip = haul->asked == haul->length - haul->have ? haul->have : 0;
-        if (skip) return keep_piece(haul->chunks, PyBytes_FromStringAndSize(PyBytes_AS_STRING(haul->first) + skip, got));
+        if (haul->front)
+            return keep_piece(haul->chunks, PyBytes_FromStringAndSize(PyBytes_AS_STRING(haul->first) + haul->front, got));
         if (_PyBytes_Resize(&haul->first, got)) return -1;
         PyObject *piece = haul->first;
         haul->first = NULL;
         return keep_piece(haul->chunks, piece);
     }
-    char *to = PyBytes_AS_STRING(haul->first);
+    int whole = haul->front == haul->have;
+    PyObject *body = whole ? Py_NewRef(haul->first) : PyBytes_FromStringAndSize(NULL, haul->length);
+    if (body == NULL) return -1;
+    char *to = PyBytes_AS_STRING(body);
+    if (!whole) memcpy(to + haul->have, PyBytes_AS_STRING(haul->first), (size_t)got);
     Py_ssize_t here;
     /* Weighed and copied in one go: where there is no interpreter lock a piece that came in between would have no room. */
     HOLD(haul->chunks);
@@ -825,9 +831,12 @@ static int take_first(Haul *haul, Py_ssize_t got) {
     LET_GO();
     if (here != haul->have) {
         if (here >= 0) PyErr_SetString(PyExc_RuntimeError, "the pieces of a body changed while it was read");
+        Py_DECREF(body);
         return -1;
     }
-    return PyList_Append(haul->whole, haul->first) || empty_list(haul->chunks) ? -1 : 0;
+    int failed = PyList_Append(haul->whole, body);
+    Py_DECREF(body);
+    return failed || empty_list(haul->chunks) ? -1 : 0;
 }
 
 /* Put `got` bytes where they belong; nonzero with an error. */
