@@ -624,8 +624,10 @@ class Turns:
             return False
         if out.line or len(self._by_fd) < len(core.peers):
             return False  # somebody is to be woken; or some peers are of this process
-        if core.lock.locked() or not out.take():
+        if core.lock.locked():
             return None
+        if not out.take():
+            return False if out.parked else None  # who waits with the turn held may do so for long
         try:
             self._amid = threading.get_ident()
             verdict = self._write_out()
