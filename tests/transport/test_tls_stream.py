@@ -847,7 +847,8 @@ def test_no_byte_is_lost_to_real_signals(config: TlsConfig) -> None:
             signal.setitimer(signal.ITIMER_REAL, 0)
             signal.signal(signal.SIGALRM, former)
 
-        assert transfer.arrived == transfer.whole
+        transfer.go_on()  # what a busy machine had no time for
+        assert transfer.arrived == transfer.whole, (len(transfer.arrived), len(transfer.whole))
         assert interrupts > 5
 
 
