@@ -295,7 +295,7 @@ class Face(Protocol):
     def sending(self, sock: Sock) -> int: ...
     def receiving(self, sock: Sock) -> int: ...
     def watching(self, sock: Sock) -> int: ...
-    async def pause(self) -> None: ...
+    async def pause(self, seconds: float = 0.001) -> None: ...
 
 
 async def until(face: Face, claim: Callable[[], object], timeout: float = PATIENCE) -> None:
@@ -710,9 +710,9 @@ class Blocking:
         """Return how many calls wait for peers."""
         return len(base_of(sock)._turns.watchers)
 
-    async def pause(self) -> None:
+    async def pause(self, seconds: float = 0.001) -> None:
         """Let the others run for a moment."""
-        threading.Event().wait(0.001)
+        threading.Event().wait(seconds)
 
 
 def drive(scenario: Coroutine[Any, Any, T]) -> T:
@@ -806,9 +806,9 @@ class Asyncio(_Loop):
                 task.cancel()
         settle(job for _, job in tasks.jobs)
 
-    async def pause(self) -> None:
+    async def pause(self, seconds: float = 0.001) -> None:
         """Let the others run for a moment."""
-        await asyncio.sleep(0.001)
+        await asyncio.sleep(seconds)
 
 
 class _Nursery:
@@ -878,9 +878,9 @@ class Trio(_Loop):
         assert not nursery.cancel_scope.cancelled_caught, "a job hangs"
         settle(jobs.jobs)
 
-    async def pause(self) -> None:
+    async def pause(self, seconds: float = 0.001) -> None:
         """Let the others run for a moment."""
-        await trio.sleep(0.001)
+        await trio.sleep(seconds)
 
 
 # --- strangers -----------------------------------------------------------------------------------------------------
