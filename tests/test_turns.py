@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 import nnqpy.turns
-from nnqpy import Pub, Pull, Push
+from nnqpy import Bus, Pub, Pull, Push, RawPub, RawReq, Rep, Req, Respondent, Surveyor
+from nnqpy.base import close_at_once
 from nnqpy.errors import Closed, ForkedError, Reason, TimedOut
 from nnqpy.events import PeerAdded
+from nnqpy.message import Addressed
 from nnqpy.options import Options
 from nnqpy.patterns.pair import PairCore
 from nnqpy.patterns.pipeline import PullCore, PushCore
@@ -33,6 +35,7 @@ from tests.kit.peers import FakePeer, marry
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
 
+    from nnqpy.base import BaseSocket
     from nnqpy.turns import Turns
 
 OURS: Final = ("nnqpy.turns", "nnqpy.routing", "nnqpy.engine", "nnqpy.wire", "nnqpy.poller")
@@ -1234,6 +1237,20 @@ def test_a_message_that_the_drain_took_along_is_accepted() -> None:
     home.turns.refuse()
 
     assert home.turns.press(b"not in the queue any more")
+
+
+@pytest.mark.parametrize("make", [Push, Pub, Bus, Rep, Respondent, Req, Surveyor, RawPub, RawReq])
+def test_what_is_queued_after_the_close_is_its_senders_to_take_back(make: Callable[[], BaseSocket]) -> None:
+    """The janitor comes by in between, and does not take it for one more that nobody is there for."""
+    sock = make()
+    close_at_once(sock._ends)
+    late = Addressed.to(1, b"", b"late") if make in {Rep, Respondent} else b"late"
+    sock._core.outbox.append(late)
+    sock._turns.tend()
+
+    with pytest.raises(Closed):
+        sock._turns.press(late)
+    assert sock.stats().accepted == 0
 
 
 def test_a_closing_sender_takes_a_late_peer() -> None:

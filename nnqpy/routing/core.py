@@ -297,7 +297,8 @@ class SocketCore(Look):
             self._recover()
         if not steady:
             self._weigh_all()
-        self._hand_on()
+        if not self.over:  # what came after that is its sender's to take back
+            self._hand_on()
         if not self.outbox and self.big:
             self._weigh_all()
         self._steady = True
