@@ -6,7 +6,10 @@ not imported. Without the variable it is the compiled one where it was built.
 
 from __future__ import annotations
 
+import asyncio
+import inspect
 import os
+import sys
 from functools import update_wrapper
 from importlib import import_module
 from itertools import repeat, starmap
@@ -14,9 +17,21 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 if TYPE_CHECKING:
     from collections import deque
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Coroutine, Iterator, Sequence
 
-__all__ = ["Gate", "Look", "Pulse", "compiled", "describe", "move", "quick", "taker", "ticker", "total_size"]
+__all__ = [
+    "Gate",
+    "Look",
+    "Pulse",
+    "compiled",
+    "describe",
+    "move",
+    "quick",
+    "quick_awaited",
+    "taker",
+    "ticker",
+    "total_size",
+]
 
 
 def _choose(wanted: str | None) -> Any:
@@ -64,6 +79,9 @@ class Gate:
     def _open_gate(self, queue: deque[bytes], core: Look, small: int) -> None:
         """Let bodies of at most `small` bytes into a queue, as long as that is within the core's `look`."""
 
+    def _open_inbox(self, queue: deque[Any] | None) -> None:
+        """Let messages be taken from a queue; None: no more."""
+
 
 if compiled and not TYPE_CHECKING:
     Look, Gate = compiled.Look, compiled.Gate
@@ -76,6 +94,34 @@ def quick(send: SendT) -> SendT:
         return send
     quickly: Any = update_wrapper(compiled.Quick(send), send)
     return cast("SendT", quickly)
+
+
+CoroutineT = TypeVar("CoroutineT", bound="Callable[..., Coroutine[Any, Any, Any]]")
+
+
+def quick_awaited(way: str) -> Callable[[CoroutineT], CoroutineT]:
+    """Have a coroutine function's usual case done in C, as it is awaited: there is room, or there is a message.
+
+    Args:
+        way: which case that is: ``"send"`` or ``"recv"``.
+    """
+
+    def wrap(method: CoroutineT) -> CoroutineT:
+        if not compiled:
+            return method
+        quickly: Any = update_wrapper(compiled.Quick(method, way), method)
+        return cast("CoroutineT", _marked(quickly))
+
+    return wrap
+
+
+def _marked(function: Any) -> Any:
+    """Have `iscoroutinefunction` be true of a function of C: that of inspect, or up to 3.11 that of asyncio."""
+    if sys.version_info >= (3, 12):
+        return inspect.markcoroutinefunction(function)
+    coroutines: Any = asyncio.coroutines
+    function._is_coroutine = coroutines._is_coroutine  # noqa: SLF001  # there is no other way to mark one
+    return function
 
 
 def _taker(queue: deque[Any]) -> Iterator[Any]:

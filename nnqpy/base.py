@@ -326,6 +326,7 @@ class BaseSocket(Gate):
         # signal handler can run between the pop and our hands (see the law of routing/core.py).
         self._inbox = core.inbox
         self._take = taker(core.inbox)
+        self._open_inbox(core.inbox)
         reactor.sockets.add(self._turns)
         if core.stays_fresh:
             reactor.janitor().keep_fresh(self._turns)
@@ -383,7 +384,9 @@ class BaseSocket(Gate):
         """
         self._turns.check_open()
         self._turns.export()
-        self._take = iter(())  # from now on every receive goes the long way, which keeps the descriptor true
+        # From now on every receive goes the long way, which keeps the descriptor true.
+        self._open_inbox(None)
+        self._take = iter(())
         return self._turns.into.poller.fileno()
 
     # --- for the faces -------------------------------------------------------------------------------------

@@ -203,6 +203,15 @@ def sent(c: Any, queue: object) -> object:
     return c.Quick(len)(gate, b"a")
 
 
+def awaited(c: Any, queue: object, way: str) -> object:
+    """Await a quick send or recv by such a queue."""
+    gate = c.Gate()
+    gate._open_gate(queue, c.Look(), 9)
+    gate._open_inbox(queue)
+    one = c.Quick(len, way)(gate, *([b"a"] if way == "send" else []))
+    return [*one.__await__()]
+
+
 WRONG: dict[str, tuple[Callable[[Any], object], type[Exception], str]] = {
     # name: what is called with the module, the error, its text
     "a body that is a str": (lambda c: c.total_size(["a"]), TypeError, "a body is bytes, not str"),
@@ -217,6 +226,16 @@ WRONG: dict[str, tuple[Callable[[Any], object], type[Exception], str]] = {
     ),
     "a deque that does not know its length": (lambda c: sent(c, Unasked()), AssertionError, "asked for its length"),
     "no deque to send by": (lambda c: sent(c, []), TypeError, "deque"),
+    "no deque to await room in": (lambda c: awaited(c, [], "send"), TypeError, "deque"),
+    "no deque to await a message of": (lambda c: awaited(c, [1], "recv"), TypeError, "deque"),
+    "no length of what is awaited": (
+        lambda c: awaited(c, Unasked([1]), "recv"),
+        AssertionError,
+        "asked for its length",
+    ),
+    "no number of what is awaited": (lambda c: awaited(c, 5, "recv"), TypeError, "len()"),
+    "a press that is missing": (lambda c: awaited(c, deque(b"abc"), "send"), AttributeError, "_press"),
+    "no way to be quick": (lambda c: c.Quick(len, "spend"), ValueError, 'to "send" or to "recv", not to \'spend\''),
     "no deque to move from": (lambda c: c.move([1], [], 1), TypeError, "deque"),
     "a long prefix": (lambda c: c.StreamCodec(b"ab", None), ValueError, "one byte or none, not b'ab'"),
     "a prefix that is a str": (lambda c: c.StreamCodec("a", None), TypeError, "bytes"),
@@ -288,6 +307,11 @@ def calls(prefix: bytes) -> list[Callable[[], object]]:
         lambda: built.Pulse(monotonic)() < monotonic(),
         lambda: sent(built, deque[Any]()),
         lambda: built.Quick(len)(BODY),
+        lambda: awaited(built, deque([BODY]), "recv"),
+        lambda: awaited(built, deque[Any](maxlen=0), "send"),
+        lambda: next(awaited_in_python(built).__await__()),
+        lambda: awaited_in_python(built).throw(KeyError(BODY)),
+        lambda: awaited_in_python(built).close(),
         lambda: built.Prefixes([BODY[:1], BODY[1:]]).select([BODY, BODY[2:], b""]),
         lambda: codec(prefix, built).header_size,
         lambda: one.header(1 << 50),
@@ -303,6 +327,19 @@ def calls(prefix: bytes) -> list[Callable[[], object]]:
     ]
 
 
+def awaited_in_python(c: Any) -> Any:
+    """Return a quick recv whose message is gone when it begins."""
+
+    async def recv(*_: object) -> bytes:
+        return BODY
+
+    gate, queue = c.Gate(), deque([BODY])
+    gate._open_inbox(queue)
+    one = c.Quick(recv, "recv")(gate)
+    queue.clear()
+    return one
+
+
 def call_all(times: int) -> None:
     """Call each function of the module, as it is meant and wrongly."""
     wrong: list[Callable[[], object]] = [partial(call, built) for call, _, _ in WRONG.values()]
@@ -315,14 +352,15 @@ def call_all(times: int) -> None:
 def kept() -> list[int]:
     """Count the memory in use, in blocks, and the references to what lives longer than a call."""
     gc.collect()
-    types = [built.StreamCodec, built.Taker, built.Prefixes, built.Pulse, built.Ticker]
+    types = [built.StreamCodec, built.Taker, built.Prefixes, built.Pulse, built.Ticker, built.Step, built.Quick]
     return [sys.getallocatedblocks(), *map(sys.getrefcount, [None, BODY, monotonic, refusal, built, *types])]
 
 
 @needs_it
 def test_calls_leave_nothing_behind() -> None:
     """No call keeps an object, a reference or memory, whether it ends well or with an error."""
-    call_all(10)  # what is made once is made now
+    before = kept()
+    call_all(300)  # what is made once, or now and then, is made now
     before = kept()
     call_all(300)
 
@@ -377,7 +415,7 @@ class Holder:
         seen.append(weakref.ref(self))
 
 def late(*_):  # called while it is
-    peek, take, make, move, quick, wrap = seen[0]().calls
+    peek, take, make, move, quick, wrap, soon, gate, begun = seen[0]().calls
     for call in (
         lambda: peek(b"x", 0, -1),
         take,
@@ -385,6 +423,8 @@ def late(*_):  # called while it is
         lambda: move(deque([1]), [], 1),
         lambda: quick(b"ab"),
         lambda: wrap(len),
+        lambda: soon(gate),
+        lambda: begun.send(None),
     ):
         try:
             print(call())
@@ -397,10 +437,14 @@ def garbage():
     peek = module.StreamCodec(b"\\1", ValueError).peek
     take = module.Taker(deque([1])).__next__
     quick = module.Quick(len)
+    gate = module.Gate()
+    gate._open_inbox(deque([1]))
+    soon = module.Quick(lambda gate: "soon", "recv")
+    begun = soon(gate)
     opened = [os.scandir("/")]  # warns when it goes, and is no business of the collector's
     opened.append(opened)
     holder = Holder()
-    holder.calls = peek, take, module.Taker, module.move, quick, module.Quick
+    holder.calls = peek, take, module.Taker, module.move, quick, module.Quick, soon, gate, begun
     holder.rest = opened, holder
 
 warnings.simplefilter("always")
@@ -416,7 +460,7 @@ def test_what_is_called_out_of_the_garbage_is_whole_or_an_error() -> None:
     """What goes late in a collection may still call a codec, a taker, a send, a type or a function of it."""
     ran = in_a_process(LATE)
     assert (ran.stdout.split(), ran.returncode) == (
-        ["ValueError", "IndexError", "TypeError", "None", "2", "TypeError"],
+        ["ValueError", "IndexError", "TypeError", "None", "2", "TypeError", "soon", "AttributeError"],
         0,
     ), ran.stderr
 

@@ -12,6 +12,7 @@ from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, overload
 
+from nnqpy.accel import quick_awaited
 from nnqpy.base import MANY, BaseSocket, begin_close, hopeless, linger_of, no_message, parts, shut
 from nnqpy.errors import Closed, ForkedError, TimedOut
 from nnqpy.events import SocketClosed
@@ -477,6 +478,7 @@ class TaskFlushing(TaskOutgoing):
 class TaskSending(TaskFlushing):
     """The sending half, for patterns whose messages are bodies."""
 
+    @quick_awaited("send")
     async def send(self, body: Body, *, timeout: float | None = None) -> None:
         """Queue one message; waits only while the queue is at its mark.
 
@@ -619,6 +621,7 @@ class TaskIncoming(TaskSocket):
 class TaskReceiving(TaskIncoming):
     """The receiving half, for patterns whose messages are bodies."""
 
+    @quick_awaited("recv")
     async def recv(self, *, timeout: float | None = None) -> bytes:
         """Wait for one message. Cancelled, it has taken none.
 
@@ -658,6 +661,7 @@ class TaskReceiving(TaskIncoming):
     def __aiter__(self) -> Self:
         return self
 
+    @quick_awaited("recv")
     async def __anext__(self) -> bytes:
         try:
             return await self.recv()

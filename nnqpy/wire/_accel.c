@@ -2,7 +2,8 @@
 
    Everything here has a twin in Python that is the reference, has the same name and passes the same tests: `StreamCodec`
    (stream.py), `Prefixes` (routing/topics.py), `total_size`, `move` and `Taker` (accel.py), `Quick` (the method that it
-   is put before, mostly `send`), with `Look` and `Gate` for what it reads; which of them runs is said in accel.py.
+   is put before, as `send`), with `Look` and `Gate` for what it reads and `Step` for what it gives where that is awaited;
+   which of them runs is said in accel.py.
    `Ticker` and `Pulse` have none: what they do needs a thread that runs while another holds the interpreter lock.
 
    Bytes from the network are looked at in _frames.h alone. No function here runs code of Python between the first and the
@@ -42,7 +43,7 @@
 #endif
 
 typedef struct {
-    PyTypeObject *gate, *look, *pulse;
+    PyTypeObject *gate, *look, *pulse, *step;
     PyObject *append, *popleft;           /* of collections.deque */
     PyObject *press, *attend, *timeout;   /* names */
 } State;
@@ -171,24 +172,27 @@ static PyType_Spec look_spec = {
     .slots = look_slots,
 };
 
-/* The base of a socket: where its messages go. */
+/* The base of a socket: where its messages go, and come from. */
 typedef struct {
     PyObject_HEAD
     PyObject *queue; /* a deque; NULL: nothing goes this way */
     Look *core;
     Py_ssize_t small;
+    PyObject *inbox; /* a deque; NULL: nothing comes this way */
 } Gate;
 
 static int gate_traverse(Gate *self, visitproc visit, void *arg) {
     Py_VISIT(Py_TYPE(self));
     Py_VISIT(self->queue);
     Py_VISIT(self->core);
+    Py_VISIT(self->inbox);
     return 0;
 }
 
 static int gate_clear(Gate *self) {
     Py_CLEAR(self->queue);
     Py_CLEAR(self->core);
+    Py_CLEAR(self->inbox);
     return 0;
 }
 
@@ -219,8 +223,16 @@ static PyObject *gate_open(Gate *self, PyTypeObject *defining, PyObject *const *
     Py_RETURN_NONE;
 }
 
+PyDoc_STRVAR(open_inbox_doc, "_open_inbox(queue, /)\n--\n\nLet messages be taken from a queue; None: no more.");
+
+static PyObject *gate_open_inbox(Gate *self, PyObject *queue) {
+    Py_XSETREF(self->inbox, queue == Py_None ? NULL : Py_NewRef(queue));
+    Py_RETURN_NONE;
+}
+
 static PyMethodDef gate_methods[] = {
     {"_open_gate", (PyCFunction)(void (*)(void))gate_open, METH_METHOD | METH_FASTCALL | METH_KEYWORDS, open_doc},
+    {"_open_inbox", (PyCFunction)gate_open_inbox, METH_O, open_inbox_doc},
     {NULL},
 };
 
@@ -241,13 +253,38 @@ static PyType_Spec gate_spec = {
 };
 
 /* A method that puts a body into the queue where that is all there is to do, and leaves everything else to the one in
-   Python that it stands for. */
+   Python that it stands for. Of a coroutine function, it gives what does so when it is awaited, or takes a message. */
 typedef struct {
     PyObject_HEAD
     vectorcallfunc call;
     PyObject *method, *dict, *module;
     State *state; /* of the module */
 } Quick;
+
+/* The socket to whose queue a call's one body may go, or NULL. */
+static Gate *gate_for(State *state, PyObject *const *args, size_t nargsf) {
+    if (state->gate == NULL || PyVectorcall_NARGS(nargsf) != 2 || !PyBytes_CheckExact(args[1]) ||
+        !PyObject_TypeCheck(args[0], state->gate))
+        return NULL;
+    Gate *gate = (Gate *)args[0];
+    return gate->queue != NULL && PyBytes_GET_SIZE(args[1]) <= gate->small ? gate : NULL;
+}
+
+/* Whether no argument is given by name but perhaps `timeout`. */
+static int plain(State *state, PyObject *names) {
+    Py_ssize_t keywords = names == NULL ? 0 : PyTuple_GET_SIZE(names);
+    return !keywords || (keywords == 1 && PyTuple_GET_ITEM(names, 0) == state->timeout);
+}
+
+/* 1: the body is in the queue, and there is nothing else to be done. 0: it is in there, and something is. -1: an error. */
+static int queue_up(State *state, Gate *gate, PyObject *body) {
+    PyObject *pair[] = {gate->queue, body};
+    PyObject *done = PyObject_Vectorcall(state->append, pair, 2, NULL);
+    if (done == NULL) return -1;
+    Py_DECREF(done);
+    Py_ssize_t there = PyObject_Size(gate->queue);
+    return there < 0 ? -1 : there <= gate->core->look;
+}
 
 /* The message is in the queue, and longer than `look` that is now. */
 static PyObject *press(State *state, PyObject *socket, PyObject *body, PyObject *timeout) {
@@ -267,31 +304,32 @@ static PyObject *press(State *state, PyObject *socket, PyObject *body, PyObject 
 
 static PyObject *quick_call(Quick *self, PyObject *const *args, size_t nargsf, PyObject *names) {
     State *state = self->state;
-    Py_ssize_t keywords = names == NULL ? 0 : PyTuple_GET_SIZE(names);
-    int plain = !keywords || (keywords == 1 && PyTuple_GET_ITEM(names, 0) == state->timeout);
-    if (plain && state->gate != NULL && PyVectorcall_NARGS(nargsf) == 2 && PyBytes_CheckExact(args[1]) &&
-        PyObject_TypeCheck(args[0], state->gate)) {
-        Gate *gate = (Gate *)args[0];
-        if (gate->queue != NULL && PyBytes_GET_SIZE(args[1]) <= gate->small) {
-            PyObject *pair[] = {gate->queue, args[1]};
-            PyObject *done = PyObject_Vectorcall(state->append, pair, 2, NULL);
-            if (done == NULL) return NULL;
-            Py_DECREF(done);
-            Py_ssize_t there = PyObject_Size(gate->queue);
-            if (there < 0) return NULL;
-            if (there <= gate->core->look) Py_RETURN_NONE;
-            return press(state, args[0], args[1], keywords ? args[2] : Py_None);
-        }
-    }
-    return PyObject_Vectorcall(self->method, args, nargsf, names);
+    Gate *gate = gate_for(state, args, nargsf);
+    if (gate == NULL || !plain(state, names)) return PyObject_Vectorcall(self->method, args, nargsf, names);
+    int done = queue_up(state, gate, args[1]);
+    if (done < 0) return NULL;
+    if (done) Py_RETURN_NONE;
+    return press(state, args[0], args[1], names != NULL && PyTuple_GET_SIZE(names) ? args[2] : Py_None);
 }
+
+static PyObject *send_soon(Quick *, PyObject *const *, size_t, PyObject *);
+static PyObject *take_soon(Quick *, PyObject *const *, size_t, PyObject *);
 
 static PyObject *quick_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
     PyObject *method, *module = PyType_GetModule(type);
-    if (module == NULL || !no_keywords(type, kwargs) || !PyArg_ParseTuple(args, "O:Quick", &method)) return NULL;
+    const char *way = "";
+    if (module == NULL || !no_keywords(type, kwargs) || !PyArg_ParseTuple(args, "O|s:Quick", &method, &way)) return NULL;
+    vectorcallfunc call = (vectorcallfunc)quick_call;
+    if (!strcmp(way, "send"))
+        call = (vectorcallfunc)send_soon;
+    else if (!strcmp(way, "recv"))
+        call = (vectorcallfunc)take_soon;
+    else if (*way)
+        return PyErr_Format(PyExc_ValueError, "a coroutine function is to \"send\" or to \"recv\", not to %R",
+                            PyTuple_GET_ITEM(args, 1));
     Quick *self = (Quick *)type->tp_alloc(type, 0);
     if (self == NULL) return NULL;
-    self->call = (vectorcallfunc)quick_call;
+    self->call = call;
     self->method = Py_NewRef(method);
     self->module = Py_NewRef(module);
     self->state = state_of(module);
@@ -338,7 +376,11 @@ static PyGetSetDef quick_values[] = {
 };
 
 static PyType_Slot quick_slots[] = {
-    {Py_tp_doc, "Quick(method, /)\n--\n\nThe quick way of a `send` whose body goes into a queue, and nothing more."},
+    {Py_tp_doc, "Quick(method, way=\"\", /)\n--\n\n"
+                "The quick way of a `send` whose body goes into a queue, and nothing more.\n\n"
+                "Args:\n"
+                "    method: what does everything else.\n"
+                "    way: \"send\" or \"recv\" for a coroutine function, which is quick as it is awaited."},
     {Py_tp_new, quick_new},
     {Py_tp_call, PyVectorcall_Call},
     {Py_tp_descr_get, quick_of},
@@ -356,6 +398,257 @@ static PyType_Spec quick_spec = {
     .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE | Py_TPFLAGS_HAVE_VECTORCALL |
              Py_TPFLAGS_METHOD_DESCRIPTOR,
     .slots = quick_slots,
+};
+
+/* --- Step: a coroutine that has nothing to wait for ---------------------------------------------------------------- */
+
+/* What a quick coroutine function gives. Awaited, it queues its body or takes a message, and where that is all, it is over
+   before anybody could wait; else it goes on as a coroutine of Python. Between the message in its hands and those of the
+   coroutine that awaits it there is no place for a signal handler, as there would be behind a call. */
+typedef struct {
+    PyObject_HEAD
+    Quick *quick;
+    Gate *gate;
+    PyObject *body;    /* NULL: it is to take one */
+    PyObject *timeout; /* NULL: none was said */
+    PyObject *rest;    /* the coroutine that goes on */
+    enum { NEW, HANDED_ON, OVER } state;
+} Step;
+
+static PyObject *new_step(Quick *quick, Gate *gate, PyObject *body, PyObject *timeout) {
+    PyTypeObject *type = quick->state->step;
+    Step *self = PyObject_GC_New(Step, type);
+    if (self == NULL) return NULL;
+    self->quick = (Quick *)Py_NewRef((PyObject *)quick);
+    self->gate = (Gate *)Py_NewRef((PyObject *)gate);
+    self->body = Py_XNewRef(body);
+    self->timeout = Py_XNewRef(timeout);
+    self->rest = NULL;
+    self->state = NEW;
+    PyObject_GC_Track(self);
+    return (PyObject *)self;
+}
+
+static PyObject *send_soon(Quick *quick, PyObject *const *args, size_t nargsf, PyObject *names) {
+    Gate *gate = gate_for(quick->state, args, nargsf);
+    if (gate == NULL || !plain(quick->state, names) || quick->state->step == NULL)
+        return PyObject_Vectorcall(quick->method, args, nargsf, names);
+    return new_step(quick, gate, args[1], names != NULL && PyTuple_GET_SIZE(names) ? args[2] : NULL);
+}
+
+static PyObject *take_soon(Quick *quick, PyObject *const *args, size_t nargsf, PyObject *names) {
+    State *state = quick->state;
+    if (plain(state, names) && PyVectorcall_NARGS(nargsf) == 1 && state->gate != NULL && state->step != NULL &&
+        PyObject_TypeCheck(args[0], state->gate)) {
+        Gate *gate = (Gate *)args[0];
+        Py_ssize_t there = gate->inbox == NULL ? 0 : PyObject_Size(gate->inbox);
+        if (there < 0) return NULL;
+        if (there) return new_step(quick, gate, NULL, names != NULL && PyTuple_GET_SIZE(names) ? args[1] : NULL);
+    }
+    return PyObject_Vectorcall(quick->method, args, nargsf, names);
+}
+
+/* The coroutine of Python that does all of it. */
+static PyObject *in_python(Step *self) {
+    PyObject *args[3], *names = NULL;
+    Py_ssize_t number = 0;
+    args[number++] = (PyObject *)self->gate;
+    if (self->body != NULL) args[number++] = self->body;
+    args[number] = self->timeout;
+    if (self->timeout != NULL && (names = PyTuple_Pack(1, self->quick->state->timeout)) == NULL) return NULL;
+    PyObject *whole = PyObject_Vectorcall(self->quick->method, args, number, names);
+    Py_XDECREF(names);
+    return whole;
+}
+
+/* What has only begun: 1: it is over, and has a result. 0: `rest` goes on. -1: an error. */
+static int begin_step(Step *self, PyObject **result) {
+    State *state = self->quick->state;
+    if (self->body != NULL) {
+        int done = queue_up(state, self->gate, self->body);
+        if (done) {
+            *result = done < 0 ? NULL : Py_NewRef(Py_None);
+            return done;
+        }
+        PyObject *args[] = {(PyObject *)self->gate, self->body, self->timeout == NULL ? Py_None : self->timeout};
+        self->rest = PyObject_VectorcallMethod(state->press, args, 3, NULL);
+        return self->rest == NULL ? -1 : 0;
+    }
+    PyObject *inbox = self->gate->inbox;
+    if (inbox != NULL) {
+        *result = PyObject_Vectorcall(state->popleft, &inbox, 1, NULL);
+        if (*result != NULL) return 1;
+        if (!PyErr_ExceptionMatches(PyExc_IndexError)) return -1;
+        PyErr_Clear(); /* somebody else has taken it meanwhile */
+    }
+    self->rest = in_python(self);
+    return self->rest == NULL ? -1 : 0;
+}
+
+static PyObject *reused(void) {
+    PyErr_SetString(PyExc_RuntimeError, "cannot reuse already awaited coroutine");
+    return NULL;
+}
+
+static PySendResult step_send(Step *self, PyObject *value, PyObject **result) {
+    *result = NULL;
+    if (self->state == NEW) {
+        if (value != Py_None) {
+            PyErr_SetString(PyExc_TypeError, "can't send non-None value to a just-started coroutine");
+            return PYGEN_ERROR;
+        }
+        self->state = OVER;
+        int over = begin_step(self, result);
+        if (over) return over > 0 ? PYGEN_RETURN : PYGEN_ERROR;
+        self->state = HANDED_ON;
+    }
+    if (self->state == HANDED_ON) return PyIter_Send(self->rest, value, result);
+    reused();
+    return PYGEN_ERROR;
+}
+
+/* As a call of `send` gives it: what is returned at the end is the value of an error. It has no other arguments, which saves
+   half of its time: from 3.12 on every `await` comes this way. */
+static PyObject *step_say(PySendResult how, PyObject *result) {
+    if (how != PYGEN_RETURN) return result;
+    PyTypeObject *type = (PyTypeObject *)PyExc_StopIteration;
+    PyObject *none = PyTuple_New(0), *error = none == NULL ? NULL : type->tp_new(type, none, NULL);
+    Py_XDECREF(none);
+    if (error == NULL) {
+        Py_DECREF(result);
+        return NULL;
+    }
+    Py_XSETREF(((PyStopIterationObject *)error)->value, result);
+    PyErr_Restore(Py_NewRef(PyExc_StopIteration), error, NULL);
+    return NULL;
+}
+
+static PyObject *step_next(Step *self) {
+    PyObject *result;
+    PySendResult how = step_send(self, Py_None, &result);
+    if (how == PYGEN_RETURN && result == Py_None) {
+        Py_DECREF(result);
+        return NULL; /* which says as much */
+    }
+    return step_say(how, result);
+}
+
+static PyObject *step_send_method(Step *self, PyObject *value) {
+    PyObject *result;
+    PySendResult how = step_send(self, value, &result);
+    return step_say(how, result);
+}
+
+static PyObject *step_throw(Step *self, PyObject *args) {
+    if (self->state == OVER) return reused();
+    if (self->state == NEW) {
+        if ((self->rest = in_python(self)) == NULL) return NULL;
+        self->state = HANDED_ON;
+    }
+    PyObject *throw = PyObject_GetAttrString(self->rest, "throw");
+    PyObject *result = throw == NULL ? NULL : PyObject_Call(throw, args, NULL);
+    Py_XDECREF(throw);
+    return result;
+}
+
+static PyObject *step_close(Step *self, PyObject *unused) {
+    if (self->state == HANDED_ON) return PyObject_CallMethod(self->rest, "close", NULL);
+    self->state = OVER;
+    Py_RETURN_NONE;
+}
+
+/* Nobody has awaited it: the coroutine that it stands for says so as it goes. */
+static void step_finalize(Step *self) {
+    if (self->state != NEW) return;
+    PyObject *type, *value, *trace;
+    PyErr_Fetch(&type, &value, &trace);
+    self->state = OVER;
+    PyObject *whole = in_python(self);
+    if (whole == NULL) PyErr_WriteUnraisable((PyObject *)self);
+    Py_XDECREF(whole);
+    PyErr_Restore(type, value, trace);
+}
+
+static int step_traverse(Step *self, visitproc visit, void *arg) {
+    Py_VISIT(Py_TYPE(self));
+    Py_VISIT(self->quick);
+    Py_VISIT(self->gate);
+    Py_VISIT(self->body);
+    Py_VISIT(self->timeout);
+    Py_VISIT(self->rest);
+    return 0;
+}
+
+/* Only what can be changed: see at the top. */
+static int step_clear(Step *self) {
+    self->state = OVER;
+    Py_CLEAR(self->rest);
+    return 0;
+}
+
+static void step_dealloc(Step *self) {
+    PyTypeObject *type = Py_TYPE(self);
+    if (self->state == NEW && PyObject_CallFinalizerFromDealloc((PyObject *)self)) return;
+    PyObject_GC_UnTrack(self);
+    Py_XDECREF(self->rest);
+    Py_DECREF(self->quick);
+    Py_DECREF(self->gate);
+    Py_XDECREF(self->body);
+    Py_XDECREF(self->timeout);
+    type->tp_free(self);
+    Py_DECREF(type);
+}
+
+static PyObject *step_named(Step *self, void *name) { return PyObject_GetAttrString(self->quick->method, name); }
+
+/* What a debugger wants to know of a coroutine; of one that is only C there is no code and no frame. */
+static PyObject *step_shown(Step *self, void *name) {
+    if (self->rest == NULL) Py_RETURN_NONE;
+    return PyObject_GetAttrString(self->rest, name);
+}
+
+static PyObject *step_running(Step *self, void *name) {
+    if (self->rest == NULL) Py_RETURN_FALSE;
+    return PyObject_GetAttrString(self->rest, name);
+}
+
+static PyGetSetDef step_values[] = {
+    {"__name__", (getter)step_named, NULL, NULL, "__name__"},
+    {"__qualname__", (getter)step_named, NULL, NULL, "__qualname__"},
+    {"cr_await", (getter)step_shown, NULL, NULL, "cr_await"},
+    {"cr_code", (getter)step_shown, NULL, NULL, "cr_code"},
+    {"cr_frame", (getter)step_shown, NULL, NULL, "cr_frame"},
+    {"cr_running", (getter)step_running, NULL, NULL, "cr_running"},
+    {NULL},
+};
+
+static PyMethodDef step_methods[] = {
+    {"send", (PyCFunction)step_send_method, METH_O, "send(value, /)\n--\n\nAs of a coroutine."},
+    {"throw", (PyCFunction)step_throw, METH_VARARGS, "throw(error, /)\n--\n\nAs of a coroutine."},
+    {"close", (PyCFunction)step_close, METH_NOARGS, "close()\n--\n\nAs of a coroutine."},
+    {NULL},
+};
+
+static PyType_Slot step_slots[] = {
+    {Py_tp_doc, "The coroutine of a quick coroutine function."},
+    {Py_am_await, PyObject_SelfIter},
+    {Py_am_send, step_send},
+    {Py_tp_iter, PyObject_SelfIter},
+    {Py_tp_iternext, step_next},
+    {Py_tp_finalize, step_finalize},
+    {Py_tp_traverse, step_traverse},
+    {Py_tp_clear, step_clear},
+    {Py_tp_dealloc, step_dealloc},
+    {Py_tp_getset, step_values},
+    {Py_tp_methods, step_methods},
+    {0, NULL},
+};
+
+static PyType_Spec step_spec = {
+    .name = "nnqpy._accel.Step",
+    .basicsize = sizeof(Step),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .slots = step_slots,
 };
 
 /* --- Taker -------------------------------------------------------------------------------------------------------- */
@@ -1607,6 +1900,8 @@ static int begin(PyObject *module) {
     if (state->look == NULL) return -1;
     state->gate = add(module, &gate_spec);
     if (state->gate == NULL) return -1;
+    state->step = add(module, &step_spec);
+    if (state->step == NULL) return -1;
     PyType_Spec *plain[] = {&quick_spec, &taker_spec, &codec_spec, &prefixes_spec};
     for (size_t i = 0; i < sizeof plain / sizeof *plain; i++) {
         PyTypeObject *type = add(module, plain[i]);
@@ -1634,7 +1929,7 @@ static int begin(PyObject *module) {
 static int module_traverse(PyObject *module, visitproc visit, void *arg) {
     State *state = state_of(module);
     PyObject *all[] = {(PyObject *)state->gate, (PyObject *)state->look, (PyObject *)state->pulse,
-                       state->append, state->popleft};
+                       (PyObject *)state->step, state->append, state->popleft};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) Py_VISIT(all[i]);
     return 0;
 }
@@ -1645,6 +1940,7 @@ static int module_clear(PyObject *module) {
     Py_CLEAR(state->gate);
     Py_CLEAR(state->look);
     Py_CLEAR(state->pulse);
+    Py_CLEAR(state->step);
     return 0;
 }
 
