@@ -223,10 +223,15 @@ class TaskSocket(BaseSocket):
         watch = self._watches.get((self._here(), turn))
         return watch is not None and watch.on
 
+    _watches_: dict[tuple[object, Turn], Watch] | None = None
+
     @property
     def _watches(self) -> dict[tuple[object, Turn], Watch]:
-        watches: dict[tuple[object, Turn], Watch] = self.__dict__.setdefault("_watches_", {})
-        return watches
+        if self._watches_ is None:
+            with self._core.lock:  # loops of several threads may come at once
+                if self._watches_ is None:
+                    self._watches_ = {}
+        return self._watches_
 
     def _unwatch(self) -> None:
         """The socket is closed: no loop watches it any more."""
@@ -610,11 +615,13 @@ class TaskIncoming(TaskSocket):
 
     _greed = 0
 
+    _spinner_: Spinner | None = None
+
     @property
     def _spinner(self) -> Spinner:
-        spinner: Spinner | None = self.__dict__.get("_spinner_")
+        spinner = self._spinner_
         if spinner is None:
-            spinner = self.__dict__["_spinner_"] = Spinner(self._turns)
+            spinner = self._spinner_ = Spinner(self._turns)
         return spinner
 
 

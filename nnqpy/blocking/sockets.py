@@ -341,11 +341,14 @@ class Incoming(Socket):
         if _unwritten.turns:
             _write_all()
 
+    _reader_: Reader | None = None
+    """Not asked of `__dict__`: an instance that was once seen as a dictionary has its attributes found more slowly ever after."""
+
     @property
     def _reader(self) -> Reader:
-        reader: Reader | None = self.__dict__.get("_reader_")
+        reader = self._reader_
         if reader is None:
-            reader = self.__dict__["_reader_"] = Reader(self._turns)
+            reader = self._reader_ = Reader(self._turns)
         return reader
 
 
