@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from nnqpy.wire.codec import Codec
 
 READ_MIN: Final = 16 * 1024
-READ_MAX: Final = 256 * 1024
+READ_MAX: Final = 512 * 1024
 GATHER_FROM: Final = 8192
 """Mean body size from which a batch is written from its parts (``sendmsg``) instead of being joined first."""
 STRAY_MAX: Final = 64 * 1024
