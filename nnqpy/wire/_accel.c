@@ -45,6 +45,8 @@
 typedef struct {
     PyTypeObject *gate, *look, *pulse, *step;
     PyObject *append, *popleft;           /* of collections.deque */
+    PyTypeObject *deque;
+    PyCFunction pop;                      /* what is behind `popleft`; NULL: it is not what it was */
     PyObject *press, *attend, *timeout;   /* names */
 } State;
 
@@ -179,6 +181,7 @@ typedef struct {
     Look *core;
     Py_ssize_t small;
     PyObject *inbox; /* a deque; NULL: nothing comes this way */
+    PyObject *take;  /* what takes from it, for Python */
 } Gate;
 
 static int gate_traverse(Gate *self, visitproc visit, void *arg) {
@@ -186,6 +189,7 @@ static int gate_traverse(Gate *self, visitproc visit, void *arg) {
     Py_VISIT(self->queue);
     Py_VISIT(self->core);
     Py_VISIT(self->inbox);
+    Py_VISIT(self->take);
     return 0;
 }
 
@@ -193,6 +197,7 @@ static int gate_clear(Gate *self) {
     Py_CLEAR(self->queue);
     Py_CLEAR(self->core);
     Py_CLEAR(self->inbox);
+    Py_CLEAR(self->take);
     return 0;
 }
 
@@ -236,12 +241,19 @@ static PyMethodDef gate_methods[] = {
     {NULL},
 };
 
+/* A member is found at once by every version of the interpreter; attributes of a class with a base in C are not from 3.13 on. */
+static PyMemberDef gate_members[] = {
+    {"_take", T_OBJECT_EX, offsetof(Gate, take), 0, "An iterator that takes messages that were received."},
+    {NULL},
+};
+
 static PyType_Slot gate_slots[] = {
     {Py_tp_doc, "What a socket has in C."},
     {Py_tp_traverse, gate_traverse},
     {Py_tp_clear, gate_clear},
     {Py_tp_dealloc, gate_dealloc},
     {Py_tp_methods, gate_methods},
+    {Py_tp_members, gate_members},
     {0, NULL},
 };
 
@@ -656,9 +668,12 @@ static PyType_Spec step_spec = {
 typedef struct {
     PyObject_HEAD
     PyObject *queue, *popleft;
+    PyCFunction pop; /* what a call of `popleft` would end in; NULL: it is to be called */
 } Taker;
 
-static PyObject *taker_next(Taker *self) { return PyObject_Vectorcall(self->popleft, &self->queue, 1, NULL); }
+static PyObject *taker_next(Taker *self) {
+    return self->pop != NULL ? self->pop(self->queue, NULL) : PyObject_Vectorcall(self->popleft, &self->queue, 1, NULL);
+}
 
 static PyObject *taker_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
     PyObject *queue;
@@ -668,6 +683,7 @@ static PyObject *taker_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     if (self == NULL) return NULL;
     self->queue = Py_NewRef(queue);
     self->popleft = Py_NewRef(state->popleft);
+    self->pop = PyObject_TypeCheck(queue, state->deque) ? state->pop : NULL;
     return (PyObject *)self;
 }
 
@@ -1922,14 +1938,18 @@ static int begin(PyObject *module) {
     if (deque == NULL) return -1;
     state->append = PyObject_GetAttrString(deque, "append");
     state->popleft = PyObject_GetAttrString(deque, "popleft");
-    Py_DECREF(deque);
+    state->deque = (PyTypeObject *)deque;
+    if (state->popleft != NULL && Py_IS_TYPE(state->popleft, &PyMethodDescr_Type)) {
+        PyMethodDef *pop = ((PyMethodDescrObject *)state->popleft)->d_method;
+        if (pop->ml_flags == METH_NOARGS) state->pop = pop->ml_meth;
+    }
     return state->append == NULL || state->popleft == NULL ? -1 : 0;
 }
 
 static int module_traverse(PyObject *module, visitproc visit, void *arg) {
     State *state = state_of(module);
     PyObject *all[] = {(PyObject *)state->gate, (PyObject *)state->look, (PyObject *)state->pulse,
-                       (PyObject *)state->step, state->append, state->popleft};
+                       (PyObject *)state->step, (PyObject *)state->deque, state->append, state->popleft};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) Py_VISIT(all[i]);
     return 0;
 }
@@ -1949,6 +1969,7 @@ static void module_free(void *module) {
     module_clear(module);
     Py_CLEAR(state->append);
     Py_CLEAR(state->popleft);
+    Py_CLEAR(state->deque);
     Py_CLEAR(state->press);
     Py_CLEAR(state->attend);
     Py_CLEAR(state->timeout);
