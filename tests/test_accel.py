@@ -687,22 +687,26 @@ def test_a_ticker_that_nobody_has_ends_its_thread() -> None:
     """Forgotten, it leaves no thread behind that would write to somebody else's descriptor; also out of a cycle."""
     threads = Path("/proc/self/task")
     fd = os.eventfd(0)
-    before = len(list(threads.iterdir()))
+
+    def others() -> set[Path]:
+        return {*threads.iterdir()} - before
+
+    before = {*threads.iterdir()}  # of which some may end meanwhile
     ticker = built.Ticker(fd, 0.001)
-    assert len(list(threads.iterdir())) == before + 1
+    assert len(others()) == 1
     ticker.watch(built.Pulse(monotonic), None)
     del ticker
-    assert len(list(threads.iterdir())) == before
+    assert not others()
 
     class Owner:
         def here(self) -> None: ...
 
     owner = Owner()
     owner.__dict__["ticker"] = built.Ticker(fd, 0.001, owner.here, 1)
-    assert len(list(threads.iterdir())) == before + 1
+    assert len(others()) == 1
     del owner
     gc.collect()
-    assert len(list(threads.iterdir())) == before
+    assert not others()
     os.close(fd)
 
 
