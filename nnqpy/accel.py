@@ -6,7 +6,6 @@ not imported. Without the variable it is the compiled one where it was built.
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import os
 import sys
@@ -119,7 +118,7 @@ def _marked(function: Any) -> Any:
     """Have `iscoroutinefunction` be true of a function of C: that of inspect, or up to 3.11 that of asyncio."""
     if sys.version_info >= (3, 12):
         return inspect.markcoroutinefunction(function)
-    coroutines: Any = asyncio.coroutines
+    coroutines: Any = import_module("asyncio.coroutines")  # not at the top: wire and routing import us, and do without
     function._is_coroutine = coroutines._is_coroutine  # noqa: SLF001  # there is no other way to mark one
     return function
 

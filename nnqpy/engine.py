@@ -10,13 +10,12 @@ so is what a write got rid of: see the law of ``routing/core.py``.
 
 from __future__ import annotations
 
-import contextlib
 import socket
 from operator import methodcaller
 from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 from nnqpy.accel import total_size
-from nnqpy.errors import ProtocolError, Reason, TlsError
+from nnqpy.errors import ProtocolError, Reason, SystemErrors, TlsError, is_the_systems
 from nnqpy.events import PeerInfo
 from nnqpy.large import LARGE, LOAD, haul, haul_by_calls
 from nnqpy.message import Batch
@@ -245,6 +244,8 @@ class Engine:
         except BlockingIOError:
             self._wait_for_room()
         except OSError as error:
+            if not is_the_systems(error):
+                raise
             self._broken(error)
 
     def _joined(self, bodies: Batch) -> bytes:
@@ -299,6 +300,8 @@ class Engine:
                 self._wait_for_room()
                 return False
             except OSError as error:
+                if not is_the_systems(error):
+                    raise
                 self._broken(error)
                 return False
 
@@ -347,12 +350,12 @@ class Engine:
         except BlockingIOError:
             self.stuffed = False  # of a layer: it has told of something, and there is nothing
             return False
-        except OSError as error:
+        except BaseException as error:
+            if not isinstance(error, OSError) or not is_the_systems(error):
+                # What was read and not delivered yet is told of by no descriptor.
+                self._turns.ready_in.append(self)
+                raise
             self._reset(error)
-        except BaseException:
-            # What was read and not delivered yet is told of by no descriptor.
-            self._turns.ready_in.append(self)
-            raise
         return True
 
     @property
@@ -441,6 +444,8 @@ class Engine:
             except BlockingIOError:
                 raise
             except OSError as error:
+                if not is_the_systems(error):
+                    raise
                 broken = error
         self._streak += len(whole)
         # What is none of them is read as any other frame, the next time.
@@ -499,6 +504,8 @@ class Engine:
         except BlockingIOError:
             return
         except OSError as error:
+            if not is_the_systems(error):
+                raise
             self._reset(error)
 
     def _drop_all(self) -> None:
@@ -516,7 +523,9 @@ class Engine:
             return not self._stream.recv(1, socket.MSG_PEEK)
         except BlockingIOError:
             return False
-        except OSError:
+        except OSError as error:
+            if not is_the_systems(error):
+                raise
             return True
 
     # --- any thread ----------------------------------------------------------------------------------------
@@ -541,13 +550,13 @@ class Engine:
 
     def cut(self) -> None:
         """End the conversation at once; the descriptor stays until both turns let go."""
-        with contextlib.suppress(OSError):
+        with SystemErrors():
             self._stream.shutdown(socket.SHUT_RDWR)
 
     def finish(self) -> None:
         """Say that nothing more comes from us; what was written still arrives."""
         self.finishing = True
-        with contextlib.suppress(OSError):
+        with SystemErrors():
             self._stream.shutdown(socket.SHUT_WR)
 
     def release_in(self) -> None:
@@ -571,7 +580,7 @@ class Engine:
 
     def forget(self) -> None:
         """In a forked child: give our copy of the descriptor back, without a word to the peer."""
-        with contextlib.suppress(OSError):
+        with SystemErrors():
             self._sock.close()
 
 

@@ -215,3 +215,22 @@ class TlsError(NnqError, OSError):
 
     def __str__(self) -> str:
         return str(self.args[1])
+
+
+def is_the_systems(error: OSError) -> bool:
+    """Whether an error says what became of a call to the system, or of TLS (`TlsError` has a number, too).
+
+    One without a number was raised by a signal handler that came in between, as by one that ends a wait with `TimeoutError`.
+    It is none of the connection's.
+    """
+    return error.errno is not None
+
+
+class SystemErrors:
+    """A context in which the system's errors do not matter."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
+        return isinstance(error, OSError) and is_the_systems(error)

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import os
 import select
+from contextlib import suppress
 from typing import Final
+
+from nnqpy.errors import SystemErrors
 
 if not hasattr(select, "epoll") or not hasattr(os, "eventfd"):
     raise ImportError("nnqpy needs epoll and eventfd: it runs on Linux")
@@ -45,10 +48,8 @@ class Poller:
 
     def discard(self, fd: int) -> None:
         """Wait for `fd` no more; it need not be in the set."""
-        try:
+        with SystemErrors(), suppress(ValueError):
             self._epoll.unregister(fd)
-        except (OSError, ValueError):
-            pass
 
 
 class Bell:

@@ -25,7 +25,7 @@ from time import monotonic, sleep
 from typing import TYPE_CHECKING, Final
 
 from nnqpy import accel
-from nnqpy.errors import Closed, ForkedError, Reason
+from nnqpy.errors import Closed, ForkedError, NnqError, Reason
 from nnqpy.events import PeerAdded
 from nnqpy.poller import MOST, READABLE, WRITABLE_ONCE, Bell, Poller
 from nnqpy.routing.core import NEVER, ignore
@@ -285,6 +285,11 @@ class Turns:
         self.into.alert()
         self.out.alert()
         self._janitor(self)
+
+    def broken_off(self, error: BaseException) -> None:
+        """A call ended with an error: unless it is one of ours, a signal handler's, which may have come at any moment."""
+        if not isinstance(error, NnqError):
+            self.attend()
 
     def check_open(self) -> None:
         """Raise `Closed` (or `ForkedError`) unless the socket is open."""

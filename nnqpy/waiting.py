@@ -138,8 +138,8 @@ def wait_out(turns: Turns, ready: Callable[[], bool], deadline: float | None) ->
     """
     try:
         return _wait_out(turns, ready, deadline)
-    except KeyboardInterrupt:
-        turns.attend()  # it may have come before the next in line was woken
+    except BaseException as error:
+        turns.broken_off(error)  # perhaps before the next in line was woken
         raise
 
 
@@ -234,8 +234,8 @@ class Reader:
         """
         try:
             return self._wait(deadline, box, own)
-        except KeyboardInterrupt:
-            self._turns.attend()  # it may have come before the next in line was woken
+        except BaseException as error:
+            self._turns.broken_off(error)  # perhaps before the next in line was woken
             raise
 
     def _wait(self, deadline: float | None, box: object, own: deque[Waiter] | None) -> bool:

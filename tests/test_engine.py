@@ -694,12 +694,18 @@ class Reading:
             self.line.feed(self._pieces.popleft())
 
 
-def every_interrupt(begin: Callable[[], tuple[Line, Callable[[], object]]]) -> Iterator[Line]:
+handlers = pytest.mark.parametrize("error", [KeyboardInterrupt, TimeoutError], ids=["Ctrl-C", "alarm"])
+"""What signal handlers raise; the latter is an OSError, too."""
+
+
+def every_interrupt(
+    begin: Callable[[], tuple[Line, Callable[[], object]]], error: type[BaseException]
+) -> Iterator[Line]:
     """Yield a line whose action was interrupted at one legal point after the other, and then called again."""
     for at in count():
         line, action = begin()
         try:
-            if not interrupt(action, at, *OURS):
+            if not interrupt(action, at, *OURS, error=error):
                 assert at > 20, "the interrupts found no point to come at"
                 return
             action()
@@ -708,10 +714,11 @@ def every_interrupt(begin: Callable[[], tuple[Line, Callable[[], object]]]) -> I
             line.close()
 
 
+@handlers
 @codecs
 @pytest.mark.parametrize(("bodies", "lengths", "limit"), READS.values(), ids=READS.keys())
 def test_no_byte_is_lost_wherever_a_read_is_interrupted(
-    codec: Codec, bodies: list[bytes], lengths: list[int], limit: int
+    codec: Codec, bodies: list[bytes], lengths: list[int], limit: int, error: type[BaseException]
 ) -> None:
     """The next read goes on from the record: nothing lost, nothing twice, the counters right."""
 
@@ -719,16 +726,17 @@ def test_no_byte_is_lost_wherever_a_read_is_interrupted(
         line = Line(Socket(PullCore), codec)
         return line, Reading(line, pieces_of(wire(codec, bodies), lengths), limit).go_on
 
-    for line in every_interrupt(begin):
+    for line in every_interrupt(begin, error):
         core, engine = line.core, line.engine
         assert [*core.inbox, *core.staged] == bodies
         assert core.received == engine.received == len(bodies)
         assert core.bytes_received == engine.bytes_received == sum(map(len, bodies))
 
 
+@handlers
 @pytest.mark.parametrize(("codec", "bad", "options", "reason"), BAD.values(), ids=BAD.keys())
 def test_a_bad_frame_is_found_wherever_its_read_is_interrupted(
-    codec: Codec, bad: bytes, options: dict[str, int], reason: Reason
+    codec: Codec, bad: bytes, options: dict[str, int], reason: Reason, error: type[BaseException]
 ) -> None:
     """What came before the bad frame is delivered once, and the peer is given up."""
 
@@ -736,13 +744,16 @@ def test_a_bad_frame_is_found_wherever_its_read_is_interrupted(
         line = Line(Socket(PullCore, **options), codec)
         return line, Reading(line, iter([wire(codec, WHOLE) + bad]), 10).go_on
 
-    for line in every_interrupt(begin):
+    for line in every_interrupt(begin, error):
         assert [*line.core.inbox, *line.core.staged] == WHOLE
         assert line.engine.gone
 
 
+@handlers
 @ends
-def test_the_end_is_found_wherever_its_read_is_interrupted(stream: bytes, eof: Reason, reset: Reason) -> None:
+def test_the_end_is_found_wherever_its_read_is_interrupted(
+    stream: bytes, eof: Reason, reset: Reason, error: type[BaseException]
+) -> None:
     """An interrupted reader of the end finds it again."""
 
     def begin() -> tuple[Line, Callable[[], object]]:
@@ -751,7 +762,7 @@ def test_the_end_is_found_wherever_its_read_is_interrupted(stream: bytes, eof: R
         line.far.shutdown(socket.SHUT_WR)
         return line, line.read
 
-    for line in every_interrupt(begin):
+    for line in every_interrupt(begin, error):
         assert line.engine.gone
         assert [*line.core.inbox, *line.core.staged] == (WHOLE if stream else [])
 
@@ -783,8 +794,11 @@ WRITES: Final[dict[str, tuple[list[bytes], int | None]]] = {
 }
 
 
+@handlers
 @pytest.mark.parametrize(("bodies", "buffer"), WRITES.values(), ids=WRITES.keys())
-def test_the_stream_stays_in_step_wherever_a_write_is_interrupted(bodies: list[bytes], buffer: int | None) -> None:
+def test_the_stream_stays_in_step_wherever_a_write_is_interrupted(
+    bodies: list[bytes], buffer: int | None, error: type[BaseException]
+) -> None:
     """The other end gets every message once, in order; no frame is torn, and the writer never gets stuck."""
     writings: list[Writing] = []
 
@@ -792,7 +806,7 @@ def test_the_stream_stays_in_step_wherever_a_write_is_interrupted(bodies: list[b
         writings.append(Writing(TCP, bodies, buffer))
         return writings[-1].line, writings[-1].go_on
 
-    for line in every_interrupt(begin):
+    for line in every_interrupt(begin, error):
         assert unwire(TCP, writings[-1].arrived) == bodies
         assert line.core.drained
         assert (line.engine.sent, line.engine.bytes_sent) == (len(bodies), sum(map(len, bodies)))

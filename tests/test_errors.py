@@ -19,10 +19,12 @@ from nnqpy.errors import (
     ProtocolError,
     Reason,
     StateError,
+    SystemErrors,
     TimedOut,
     TlsError,
     UnsupportedOperation,
     WouldBlock,
+    is_the_systems,
 )
 
 if TYPE_CHECKING:
@@ -126,3 +128,27 @@ def test_a_reason_is_its_word() -> None:
     """It compares with the plain string, and prints as it."""
     assert all(reason == reason.name == str(reason) == f"{reason}" for reason in Reason)
     assert Reason("EOF") is Reason.EOF
+
+
+SYSTEMS = [
+    OSError(errno.EPIPE, "broken pipe"),
+    ConnectionResetError(errno.ECONNRESET, "reset"),
+    TlsError(Reason.TLS_ALERT, "x"),
+]
+OTHERS = [TimeoutError(), TimeoutError("a handler's"), OSError("a handler's")]
+
+
+@pytest.mark.parametrize("error", SYSTEMS, ids=repr)
+def test_an_error_of_the_system_can_be_left_to_itself(error: OSError) -> None:
+    """It has a number, or is our own word for one of TLS."""
+    assert is_the_systems(error)
+    with SystemErrors():
+        raise error
+
+
+@pytest.mark.parametrize("error", [*OTHERS, KeyboardInterrupt(), ValueError()], ids=repr)
+def test_what_a_signal_handler_raises_is_not_the_systems(error: BaseException) -> None:
+    """`TimeoutError` is an `OSError`, too, but nobody gave it a number."""
+    with pytest.raises(type(error)), SystemErrors():
+        raise error
+    assert not (isinstance(error, OSError) and is_the_systems(error))

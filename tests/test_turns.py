@@ -328,11 +328,14 @@ def held(turn: Turn) -> Generator[None]:
         turn.lock.release()
 
 
-def test_a_sender_who_was_interrupted_left_its_message_to_somebody(worlds: Callable[..., World], clock: Clock) -> None:
+@pytest.mark.parametrize("error", [KeyboardInterrupt, TimeoutError], ids=["Ctrl-C", "alarm"])
+def test_a_sender_who_was_interrupted_left_its_message_to_somebody(
+    worlds: Callable[..., World], clock: Clock, error: type[BaseException]
+) -> None:
     """`send` was broken off: the message was taken or not, but if it was, it is written or a tick comes."""
     for at in count():
         world = worlds(None)
-        done = not interrupt(partial(world.push.send, b"last"), at, *OURS, "nnqpy.blocking")
+        done = not interrupt(partial(world.push.send, b"last"), at, *OURS, "nnqpy.blocking", error=error)
         world.janitor.keep()
 
         assert world.core.drained

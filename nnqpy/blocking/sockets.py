@@ -179,15 +179,15 @@ class Outgoing(Socket):
                 self._outbox.append(payload)
                 if len(self._outbox) > self._core.look:
                     self._press(payload, timeout)
-            except KeyboardInterrupt:
-                self._turns.attend()  # it may be queued, and nobody promised to write it
+            except BaseException as error:
+                self._broken_off(error)
                 raise
         else:
             self._place(payload, timeout)
 
-    def _attend(self) -> None:
-        """After an interrupt: a message may be queued, and nobody promised to write it."""
-        self._turns.attend()
+    def _broken_off(self, error: BaseException) -> None:
+        """A call ended with an error; if that is a signal handler's, a message may be queued that nobody promised to write."""
+        self._turns.broken_off(error)
 
     def _press(self, payload: bytes, timeout: float | None) -> None:
         turns = self._turns
@@ -261,8 +261,8 @@ class Sending(Flushing):
                 self._outbox.append(body)
                 if len(self._outbox) > self._core.look:
                     self._press(body, timeout)
-            except KeyboardInterrupt:
-                self._turns.attend()  # it may be queued, and nobody promised to write it
+            except BaseException as error:
+                self._broken_off(error)
                 raise
         else:
             self._place(frozen(body), timeout)

@@ -27,7 +27,7 @@ from operator import call
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
-from nnqpy.errors import Reason, TlsError
+from nnqpy.errors import Reason, SystemErrors, TlsError, is_the_systems
 from nnqpy.tls import Certificate, TlsConfig
 from nnqpy.transport import tcp
 
@@ -218,8 +218,8 @@ class TlsStream:
         try:
             with self._wire:
                 self._write(parts, limit)
-        except OSError:
-            if not self._gone and self._weight < 2:
+        except OSError as error:
+            if not is_the_systems(error) or (not self._gone and self._weight < 2):
                 raise
             # Something was taken, and that must be told now; the connection will still be full, or broken.
         return self._told()
@@ -325,10 +325,8 @@ class TlsStream:
             self._offer()
 
     def _offer(self) -> None:
-        try:
-            self._flush()
-        except OSError:
-            pass  # as far as it goes
+        with SystemErrors():
+            self._flush()  # as far as it goes
 
     # --- in ------------------------------------------------------------------------------------------------
 
@@ -485,7 +483,9 @@ class TlsStream:
                 self._flush()
         except BlockingIOError:
             return False
-        except OSError:
+        except OSError as error:
+            if not is_the_systems(error):
+                raise
             return True
         if not self._parted:
             self._part()
@@ -503,10 +503,8 @@ class TlsStream:
         self._answer()
 
     def _say_goodbye(self) -> None:
-        try:
-            self._tls.unwrap()
-        except OSError:
-            pass  # said, and not yet answered; or the connection is beyond that
+        with SystemErrors():
+            self._tls.unwrap()  # said, and not yet answered; or the connection is beyond that
 
     def fileno(self) -> int:
         """Return the descriptor."""

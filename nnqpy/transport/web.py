@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal
 
 from nnqpy.engine import READ_MIN, STRAY_MAX, stray
-from nnqpy.errors import ProtocolError, Reason
+from nnqpy.errors import ProtocolError, Reason, is_the_systems
 from nnqpy.framed import FramedEngine
 from nnqpy.wire.websocket import WebSocket
 
@@ -68,10 +68,9 @@ class WebEngine(FramedEngine[WebSocket]):
                 return
             try:
                 late = self._take(chunk, waiting := [])
-            except OSError:
-                raise
-            except BaseException:
-                self._framing.broken = True  # what was parsed is lost: nothing of it is delivered twice
+            except BaseException as error:
+                if not isinstance(error, OSError) or not is_the_systems(error):
+                    self._framing.broken = True  # what was parsed is lost: nothing of it is delivered twice
                 raise
         out, rest, token = waiting[:limit], waiting[limit:], self._place + 1
         # A commit: stores only, no call.

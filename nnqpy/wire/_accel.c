@@ -47,7 +47,7 @@ typedef struct {
     PyObject *append, *popleft;           /* of collections.deque */
     PyTypeObject *deque;
     PyCFunction pop;                      /* what is behind `popleft`; NULL: it is not what it was */
-    PyObject *press, *attend, *timeout;   /* names */
+    PyObject *press, *broken_off, *timeout; /* names */
 } State;
 
 static State *state_of(PyObject *module) { return (State *)PyModule_GetState(module); }
@@ -302,11 +302,11 @@ static int queue_up(State *state, Gate *gate, PyObject *body) {
 static PyObject *press(State *state, PyObject *socket, PyObject *body, PyObject *timeout) {
     PyObject *args[] = {socket, body, timeout};
     PyObject *done = PyObject_VectorcallMethod(state->press, args, 3, NULL);
-    if (done == NULL && PyErr_ExceptionMatches(PyExc_KeyboardInterrupt)) {
-        /* Perhaps nobody has promised to write it. */
+    if (done == NULL) { /* perhaps by a signal handler, before anybody has promised to write it */
         PyObject *type, *value, *trace;
         PyErr_Fetch(&type, &value, &trace);
-        PyObject *told = PyObject_CallMethodNoArgs(socket, state->attend);
+        PyErr_NormalizeException(&type, &value, &trace);
+        PyObject *told = PyObject_CallMethodOneArg(socket, state->broken_off, value);
         if (told == NULL) PyErr_Clear(); /* a second one: the first goes on */
         Py_XDECREF(told);
         PyErr_Restore(type, value, trace);
@@ -1910,8 +1910,8 @@ static int begin(PyObject *module) {
     State *state = state_of(module);
     state->timeout = PyUnicode_InternFromString("timeout");
     state->press = PyUnicode_InternFromString("_press");
-    state->attend = PyUnicode_InternFromString("_attend");
-    if (state->timeout == NULL || state->press == NULL || state->attend == NULL) return -1;
+    state->broken_off = PyUnicode_InternFromString("_broken_off");
+    if (state->timeout == NULL || state->press == NULL || state->broken_off == NULL) return -1;
     state->look = add(module, &look_spec);
     if (state->look == NULL) return -1;
     state->gate = add(module, &gate_spec);
@@ -1971,7 +1971,7 @@ static void module_free(void *module) {
     Py_CLEAR(state->popleft);
     Py_CLEAR(state->deque);
     Py_CLEAR(state->press);
-    Py_CLEAR(state->attend);
+    Py_CLEAR(state->broken_off);
     Py_CLEAR(state->timeout);
 }
 

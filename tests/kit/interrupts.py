@@ -1,4 +1,4 @@
-"""Interrupts: raise KeyboardInterrupt wherever CPython may run a signal handler, at one point after the other.
+"""Interrupts: raise KeyboardInterrupt, or what else a handler may raise, wherever CPython may run one, point by point.
 
 CPython (3.11 to 3.13, ``ceval.c``: CHECK_EVAL_BREAKER) looks for signals only
 
@@ -29,19 +29,22 @@ _INLINED: Final = "(a Python function returned)"
 _ENTERED: Final = "(a function was entered)"
 
 
-def interrupt(action: Callable[[], object], at: int, *modules: str) -> bool:
-    """Call `action` and raise KeyboardInterrupt at the `at`-th legal point within `modules`; False if there are fewer.
+def interrupt(
+    action: Callable[[], object], at: int, *modules: str, error: type[BaseException] = KeyboardInterrupt
+) -> bool:
+    """Call `action` and raise an error at the `at`-th legal point within `modules`; False if there are fewer.
 
     Args:
-        action: what is interrupted; it must let the KeyboardInterrupt out.
+        action: what is interrupted; it must let the error out.
         at: counted from 0.
         modules: names of modules, or of packages with all that is in them.
+        error: what the signal handler raises.
     """
-    watcher = _Interrupter(at)
+    watcher = _Interrupter(at, error)
     try:
         with watching(watcher, *modules):
             action()
-    except KeyboardInterrupt:
+    except error:
         if not watcher.raised:
             raise
         return True
@@ -52,7 +55,8 @@ def interrupt(action: Callable[[], object], at: int, *modules: str) -> bool:
 class _Interrupter:
     """Knows of every instruction whether a handler may run before it, and raises at one."""
 
-    def __init__(self, at: int) -> None:
+    def __init__(self, at: int, error: type[BaseException]) -> None:
+        self.error = error
         self.raised = False
         self.place = ""
         self._left = at
@@ -88,7 +92,7 @@ class _Interrupter:
         self.raised = True
         self._left = -1
         self.place = f"{frame.f_code.co_qualname}:{frame.f_lineno} after {before}"
-        raise KeyboardInterrupt(self.place)
+        raise self.error(self.place)
 
     def _opname(self, code: CodeType, place: int) -> str:
         codes = self._codes.get(code)

@@ -741,15 +741,16 @@ SENDS: Final[dict[str, tuple[list[bytes | list[bytes]], int | None, int]]] = {
 }
 
 
+@pytest.mark.parametrize("error", [KeyboardInterrupt, TimeoutError], ids=["Ctrl-C", "alarm"])
 @pytest.mark.parametrize(("sends", "buffer", "size"), SENDS.values(), ids=SENDS)
 def test_no_byte_is_lost_or_doubled_wherever_a_call_is_interrupted(
-    config: TlsConfig, sends: list[bytes | list[bytes]], buffer: int | None, size: int
+    config: TlsConfig, sends: list[bytes | list[bytes]], buffer: int | None, size: int, error: type[BaseException]
 ) -> None:
     """A signal may come at every legal point of both ends."""
     for at in count():
         with ends(config, buffer=buffer) as both:
             transfer = Transfer(both, list(sends), size)
-            if not interrupt(transfer.go_on, at, OURS):
+            if not interrupt(transfer.go_on, at, OURS, error=error):
                 assert at > 50, "the interrupts found no point to come at"
                 break
             transfer.recover()

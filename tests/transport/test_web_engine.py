@@ -105,15 +105,18 @@ def heard(data: bytes) -> tuple[list[bytes], Reason]:
     return bodies, client.end().reason
 
 
+@pytest.mark.parametrize("error", [KeyboardInterrupt, TimeoutError], ids=["Ctrl-C", "alarm"])
 @pytest.mark.parametrize("layered", [False, True], ids=["ws", "layered"])
 @pytest.mark.parametrize("buffer", [None, 4608], ids=["all fits", "little fits"])
-def test_a_pong_and_messages_stay_in_step_wherever_they_are_interrupted(layered: bool, buffer: int | None) -> None:
+def test_a_pong_and_messages_stay_in_step_wherever_they_are_interrupted(
+    layered: bool, buffer: int | None, error: type[BaseException]
+) -> None:
     """The other end gets every message once, in order, and at most one pong; or the connection is given up."""
     given_up = 0
     for at in count():
         talk = Talk(layered=layered, buffer=buffer)
         line = talk.line
-        interrupted = interrupt(talk.go_on, at, *OURS)
+        interrupted = interrupt(talk.go_on, at, *OURS, error=error)
         talk.go_on()
         bodies, end = heard(talk.arrived)
         if line.engine.gone:

@@ -1,12 +1,20 @@
-"""Storm: Ctrl-C again and again, raised only where a program's loop is ready for it."""
+"""Storm: Ctrl-C and other ends of patience, again and again, raised only where a program's loop is ready for them."""
 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from types import FrameType
+
+
+class Alarm(TimeoutError):
+    """As many programs have their signal handlers raise; it is an OSError, too, and not the system's."""
+
+
+STRUCK: Final = (KeyboardInterrupt, Alarm)
+"""What a storm raises, in turn."""
 
 
 class Storm:
@@ -20,6 +28,7 @@ class Storm:
     def __init__(self) -> None:
         self.armed = False
         self.over = False
+        self._strokes = 0
 
     def on_interrupt(self, number: int, frame: FrameType | None) -> None:
         """Say so for each SIGINT, whether it raises or not."""
@@ -33,4 +42,5 @@ class Storm:
     def _strike(self) -> None:
         if self.armed:
             self.armed = False
-            raise KeyboardInterrupt
+            self._strokes += 1
+            raise STRUCK[self._strokes % len(STRUCK)]

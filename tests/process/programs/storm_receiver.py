@@ -11,7 +11,7 @@ import signal
 import sys
 
 from nnqpy import Pull, TimedOut, WouldBlock
-from tests.process.programs.storm import Storm
+from tests.process.programs.storm import STRUCK, Storm
 
 
 def receive(pull: Pull, verb: str, got: list[bytes]) -> None:
@@ -52,7 +52,7 @@ def main() -> None:
                 storm.armed = True
                 receive(pull, verb, got)
                 storm.armed = False
-            except KeyboardInterrupt:
+            except STRUCK:
                 raised += 1
         numbers = [int(body.split(maxsplit=1)[0]) for body in got[:-1]]
         right = numbers == [*range(len(numbers))]

@@ -12,7 +12,7 @@ import signal
 import sys
 
 from nnqpy import Push, WouldBlock
-from tests.process.programs.storm import Storm
+from tests.process.programs.storm import STRUCK, Storm
 
 
 def send(push: Push, verb: str, first: int, filler: bytes) -> int:
@@ -52,7 +52,7 @@ def main() -> None:
             storm.armed = True
             number += send(push, verb, number, filler)
             storm.armed = False
-        except KeyboardInterrupt:
+        except STRUCK:
             unsure.extend(range(number, number + many))
             number += many
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
