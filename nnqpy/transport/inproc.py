@@ -269,6 +269,7 @@ def join(
         refused = dialling.attach(outer)
         if refused is None:
             return None
+        outer.gone = True  # it never came: nobody is to look, again and again, whether it has by now
         listening.lose(inner, refused, "the dialling socket refused its own connection")
         return refused, "we take no further peer", "the dialling socket takes no further peer"
     return refused, "the listening socket takes no further peer", "we take no further peer"

@@ -124,11 +124,15 @@ def switch_interval(seconds: float) -> Generator[None]:
         lowered = sys.getswitchinterval() <= reactor.SWITCH
         return not (lowered or janitor._ticking or janitor._hurrying or janitor._switch)
 
-    until(at_rest)
+    def how_it_is() -> object:
+        busy = [(turns.core.proto.label, turns.state.name, turns.tend().name) for turns in list(reactor.sockets)]
+        return janitor._ticking, janitor._hurrying, janitor._switch, janitor._dirty, busy
+
+    until(at_rest, tell=how_it_is)
     default = sys.getswitchinterval()
     sys.setswitchinterval(seconds)
     try:
         yield
-        until(at_rest)
+        until(at_rest, tell=how_it_is)
     finally:
         sys.setswitchinterval(default)
