@@ -447,6 +447,8 @@ class Turns:
             self.poll_out(0)
         core.pump()
         self._wrote = self.pulse()
+        if core.over:
+            return  # what is there is its sender's to take back
         if core.outbox:
             self._promise(core.options.send_hwm)
         elif self.promised:
@@ -651,6 +653,8 @@ class Turns:
             self.poll_out(0)
         core.pump()
         self._wrote = self.pulse()
+        if core.over:
+            return Verdict.CLEAN  # what is there is its sender's to take back
         if core.outbox or self.blocked:
             self._promise(core.options.send_hwm if core.outbox else 0)
             if core.dealing and core.outbox:

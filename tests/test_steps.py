@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import inspect
+import subprocess
 import sys
 import traceback
 import weakref
@@ -18,10 +19,12 @@ from typing import TYPE_CHECKING, Any, Final
 from unittest.mock import create_autospec
 
 import pytest
+import trio
 
+import nnqpy.trio
 from nnqpy import Closed
 from nnqpy.accel import compiled
-from nnqpy.asyncio import Pull, Push
+from nnqpy.asyncio import Pair1, Pull, Push
 from tests.kit.halves import HALVES
 from tests.kit.interrupts import interrupt
 
@@ -179,19 +182,125 @@ def test_it_can_be_seen_where_it_waits() -> None:
     """By its name, and once it waits by the frames of the coroutine that goes on."""
     plain, quick = make_both([], 0)
     ones = [socket.send(b"body", timeout=1) for socket in (plain, quick)]
-    assert ones[0].__qualname__ == ones[1].__qualname__
-    assert ones[1].__name__ == "send"
-    assert (ones[1].cr_frame, ones[1].cr_code, ones[1].cr_await, ones[1].cr_running) == (None, None, None, False)
-    for one in ones:
-        one.send(None)
+    assert (ones[1].__qualname__, ones[1].__name__) == (ones[0].__qualname__, "send")
+    for told in ("CORO_CREATED", "CORO_SUSPENDED", "CORO_CLOSED"):
+        if told == "CORO_SUSPENDED":
+            assert [one.send(None) for one in ones] == [b"body", b"body"]
+        elif told == "CORO_CLOSED":
+            assert [one.close() for one in ones] == [None, None]
+        assert [inspect.getcoroutinestate(one) for one in ones] == [told, told]
+        assert [type(one.cr_await) for one in ones[1:]] == [type(one.cr_await) for one in ones[:1]]
+        assert ones[1].cr_code is not None
+        assert ones[1].cr_origin is None
+        assert (ones[1].cr_frame is None) == (ones[0].cr_frame is None)
 
-    assert ones[1].cr_frame.f_code.co_name == "_press"
-    assert ones[1].cr_code is ones[1].cr_frame.f_code
-    assert isinstance(ones[1].cr_await, type(Once(1).__await__()))
-    assert ones[1].cr_running is False
+    over = quick.send(b"body")
+    quick.core.look = 5
+    with pytest.raises(StopIteration):
+        over.send(None)
+    assert (inspect.getcoroutinestate(over), over.cr_code, over.cr_await) == ("CORO_CLOSED", None, None)
+
+
+@needs_it
+def test_one_that_waits_is_awaited_once() -> None:
+    """As with a coroutine in Python: a second one who awaited it would take over the first one's answer."""
+
+    async def wait(one: Any) -> object:
+        return await one
+
+    for socket in make_both([], 0):
+        one = socket.send(b"body")
+        first, second = wait(one), wait(one)
+        assert first.send(None) == b"body"
+        with pytest.raises(RuntimeError, match="being awaited already"):
+            second.send(None)
+        first.close()
+        with pytest.raises(RuntimeError, match="cannot reuse"):
+            wait(one).send(None)
+
+
+@needs_it
+def test_who_asks_where_it_was_made_is_told() -> None:
+    """Who runs a loop in its debug mode does."""
+    plain, quick = make_both([], 5)
+    before = sys.get_coroutine_origin_tracking_depth()
+    sys.set_coroutine_origin_tracking_depth(1)
+    try:
+        ones = [socket.send(b"body") for socket in (plain, quick)]
+    finally:
+        sys.set_coroutine_origin_tracking_depth(before)
+
+    assert ones[0].cr_origin == ones[1].cr_origin
+    assert __file__ in str(ones[1].cr_origin)
     for one in ones:
         one.close()
-    assert ones[1].cr_frame is None
+
+
+@needs_it
+def test_it_stands_for_one_coroutine_whoever_asks_for_it_meanwhile() -> None:
+    """What is begun while that coroutine is made, as by a finalizer, does not make a second one."""
+    made: list[object] = []
+
+    def recv(gate: Any) -> Coroutine[Any, Any, object]:
+        made.append(gate)
+        with pytest.raises(RuntimeError, match="cannot reuse"):
+            one.send(None)
+        return plain.recv()  # type: ignore[no-any-return]
+
+    plain, quick = make_both([b"one"], 0)
+    plain.inbox.clear()
+    one = built.Quick(recv, "recv")(quick)
+    with pytest.raises(ValueError, match="x"):
+        one.throw(ValueError("x"))
+    assert len(made) == 1
+
+
+OUTLIVES = """
+import gc, os, warnings, weakref
+from collections import deque
+from nnqpy import _accel
+
+seen, kept = [], []
+
+class Holder:
+    def __del__(self):
+        seen.append(weakref.ref(self))
+
+def late(*_):  # called while the garbage is taken apart
+    soon, gate = seen[0]().calls
+    kept.append(soon(gate, b"x"))
+
+async def send(gate, body):
+    return "in Python"
+
+def garbage():
+    gate = _accel.Gate()
+    gate._open_gate(deque(), _accel.Look(), 9)
+    opened = [os.scandir("/")]  # warns when it goes
+    opened.append(opened)
+    holder = Holder()
+    holder.calls = _accel.Quick(send, "send"), gate
+    holder.rest = opened, holder
+
+warnings.simplefilter("always")
+warnings.showwarning = late
+gc.disable()
+garbage()
+gc.collect()
+try:
+    kept[0].send(None)
+except StopIteration as end:
+    print(end.value)
+"""
+
+
+@needs_it
+def test_one_that_outlives_its_socket_goes_the_long_way() -> None:
+    """Made out of the garbage, it finds a socket without a queue."""
+    ran = subprocess.run(
+        [sys.executable, "-c", OUTLIVES], capture_output=True, text=True, timeout=PATIENCE, check=False
+    )
+    assert (ran.stdout.split(), ran.returncode) == (["in", "Python"], 0), ran.stderr
 
 
 @needs_it
@@ -298,6 +407,51 @@ def test_a_task_that_waits_is_shown_where_it_waits() -> None:
         assert await pull.recv() == b"1"
 
     run(scenario)
+
+
+def test_a_class_with_its_own_recv_is_iterated_by_it() -> None:
+    """Whichever messages are here already, and which are waited for."""
+
+    class Mine(Pull):
+        async def recv(self, *, timeout: float | None = None) -> Any:  # what its user makes of a body
+            return await super().recv(timeout=timeout), "mine"
+
+    class More(Mine):
+        pass
+
+    async def scenario(pull: Pull, push: Push) -> None:
+        for kind in (Mine, More):
+            async with kind() as own, Push() as other:
+                other.connect(own.bind("inproc://own").url)
+                await other.wait_for_peers()
+                await other.send_many([b"1", b"2"])
+                got: list[object] = [await anext(own), await anext(own)]
+                assert got == [(b"1", "mine"), (b"2", "mine")]
+        async with Pair1(poly=True) as many, Pair1() as one:
+            one.connect(many.bind("inproc://own").url)
+            await one.wait_for_peers()
+            await one.send_many([b"1", b"2"])
+            assert [await anext(many), await anext(many)] == [b"1", b"2"]
+
+    run(scenario)
+
+
+def test_trio_ends_an_iteration_that_is_cancelled() -> None:
+    """Each message is a point where it may be, as each call is there, also while there are more of them."""
+
+    async def scenario() -> None:
+        async with nnqpy.trio.Pull() as pull, nnqpy.trio.Push() as push:
+            push.connect(pull.bind("inproc://own").url)
+            await push.send_many([b"%d" % n for n in range(9)])
+            got: list[bytes] = []
+            with trio.CancelScope() as scope:
+                async for body in pull:
+                    got.append(body)
+                    if len(got) == 3:
+                        scope.cancel()
+            assert (len(got), scope.cancelled_caught) == (3, True)
+
+    trio.run(scenario)
 
 
 def test_a_call_before_close_that_is_awaited_after_it() -> None:

@@ -1249,8 +1249,10 @@ def test_what_is_queued_after_the_close_is_its_senders_to_take_back(make: Callab
     close_at_once(sock._ends)
     late = Addressed.to(1, b"", b"late") if make in {Rep, Respondent} else b"late"
     sock._core.outbox.append(late)
-    sock._turns.tend()
 
+    assert sock._turns.tend() is Verdict.CLEAN
+    sock._turns.write()
+    assert not sock._turns.promised
     with pytest.raises(Closed):
         sock._turns.press(late)
     assert sock.stats().accepted == 0

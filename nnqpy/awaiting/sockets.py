@@ -12,7 +12,7 @@ from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, overload
 
-from nnqpy.accel import quick_awaited
+from nnqpy.accel import in_python, quick_awaited
 from nnqpy.base import MANY, BaseSocket, begin_close, hopeless, linger_of, no_message, parts, shut
 from nnqpy.errors import Closed, ForkedError, TimedOut
 from nnqpy.events import SocketClosed
@@ -627,6 +627,12 @@ class TaskIncoming(TaskSocket):
 
 class TaskReceiving(TaskIncoming):
     """The receiving half, for patterns whose messages are bodies."""
+
+    def __init_subclass__(cls) -> None:
+        """Have ``async for`` call the class's own `recv`, where it has one."""
+        super().__init_subclass__()
+        if cls.recv is not TaskReceiving.recv:
+            cls.__anext__ = in_python(TaskReceiving.__anext__)  # type: ignore[method-assign]
 
     @quick_awaited("recv")
     async def recv(self, *, timeout: float | None = None) -> bytes:

@@ -8,8 +8,9 @@
 
    Bytes from the network are looked at in _frames.h alone. No function here runs code of Python between the first and the
    last thing it changes, so a signal finds it done or not begun (the law of routing/core.py); the exception is memory that
-   runs out. Nothing is kept between calls but in objects that never change, so there is nothing to lock but the lists that
-   are passed in, which a build without the interpreter lock has to hold still. Such an object needs no tp_clear, as a tuple
+   runs out. Nothing is kept between calls but in objects that never change (a `Step` does, but is for one task, as a coroutine
+   is), so there is nothing to lock but the lists that are passed in, which a build without the interpreter lock has to hold
+   still. Such an object needs no tp_clear, as a tuple
    needs none: what it refers to was there before it, so each cycle passes something else, which has one. With one it could
    be met half gone: what is in the same garbage may still call it. */
 
@@ -290,12 +291,13 @@ static int plain(State *state, PyObject *names) {
 
 /* 1: the body is in the queue, and there is nothing else to be done. 0: it is in there, and something is. -1: an error. */
 static int queue_up(State *state, Gate *gate, PyObject *body) {
-    PyObject *pair[] = {gate->queue, body};
+    PyObject *queue = Py_NewRef(gate->queue), *pair[] = {queue, body};
     PyObject *done = PyObject_Vectorcall(state->append, pair, 2, NULL);
-    if (done == NULL) return -1;
-    Py_DECREF(done);
-    Py_ssize_t there = PyObject_Size(gate->queue);
-    return there < 0 ? -1 : there <= gate->core->look;
+    Py_ssize_t there = done == NULL ? -1 : PyObject_Size(queue);
+    Py_XDECREF(done);
+    Py_DECREF(queue);
+    if (there < 0) return -1;
+    return gate->core != NULL && there <= gate->core->look;
 }
 
 /* The message is in the queue, and longer than `look` that is now. */
@@ -415,8 +417,9 @@ static PyType_Spec quick_spec = {
 /* --- Step: a coroutine that has nothing to wait for ---------------------------------------------------------------- */
 
 /* What a quick coroutine function gives. Awaited, it queues its body or takes a message, and where that is all, it is over
-   before anybody could wait; else it goes on as a coroutine of Python. Between the message in its hands and those of the
-   coroutine that awaits it there is no place for a signal handler, as there would be behind a call. */
+   before anybody could wait; else it goes on as a coroutine of Python, as it does for whoever asks more of it than to be
+   awaited. Between the message in its hands and those of the coroutine that awaits it there is no place for a signal handler,
+   as there would be behind a call. */
 typedef struct {
     PyObject_HEAD
     Quick *quick;
@@ -426,6 +429,11 @@ typedef struct {
     PyObject *rest;    /* the coroutine that goes on */
     enum { NEW, HANDED_ON, OVER } state;
 } Step;
+
+/* Whether to make one: else the coroutine is to tell where it was made (`sys.set_coroutine_origin_tracking_depth`). */
+static int steps(State *state) {
+    return state->step != NULL && !PyThreadState_Get()->coroutine_origin_tracking_depth;
+}
 
 static PyObject *new_step(Quick *quick, Gate *gate, PyObject *body, PyObject *timeout) {
     PyTypeObject *type = quick->state->step;
@@ -443,14 +451,14 @@ static PyObject *new_step(Quick *quick, Gate *gate, PyObject *body, PyObject *ti
 
 static PyObject *send_soon(Quick *quick, PyObject *const *args, size_t nargsf, PyObject *names) {
     Gate *gate = gate_for(quick->state, args, nargsf);
-    if (gate == NULL || !plain(quick->state, names) || quick->state->step == NULL)
+    if (gate == NULL || !plain(quick->state, names) || !steps(quick->state))
         return PyObject_Vectorcall(quick->method, args, nargsf, names);
     return new_step(quick, gate, args[1], names != NULL && PyTuple_GET_SIZE(names) ? args[2] : NULL);
 }
 
 static PyObject *take_soon(Quick *quick, PyObject *const *args, size_t nargsf, PyObject *names) {
     State *state = quick->state;
-    if (plain(state, names) && PyVectorcall_NARGS(nargsf) == 1 && state->gate != NULL && state->step != NULL &&
+    if (plain(state, names) && PyVectorcall_NARGS(nargsf) == 1 && state->gate != NULL && steps(state) &&
         PyObject_TypeCheck(args[0], state->gate)) {
         Gate *gate = (Gate *)args[0];
         Py_ssize_t there = gate->inbox == NULL ? 0 : PyObject_Size(gate->inbox);
@@ -473,28 +481,45 @@ static PyObject *in_python(Step *self) {
     return whole;
 }
 
-/* What has only begun: 1: it is over, and has a result. 0: `rest` goes on. -1: an error. */
+/* Its state before; who finds it new has it. */
+static int claim(Step *self) {
+    int before;
+    HOLD(self);
+    before = self->state;
+    if (before == NEW) self->state = OVER;
+    LET_GO();
+    return before;
+}
+
+/* Let a coroutine go on, or nothing after an error; whether there is one. */
+static int hand_on(Step *self, PyObject *rest) {
+    if (rest == NULL) return 0;
+    self->rest = rest;
+    self->state = HANDED_ON;
+    return 1;
+}
+
+/* Once it is claimed: 1: it is over, and has a result. 0: `rest` goes on. -1: an error. */
 static int begin_step(Step *self, PyObject **result) {
     State *state = self->quick->state;
-    if (self->body != NULL) {
+    if (self->body != NULL && self->gate->queue != NULL) {
         int done = queue_up(state, self->gate, self->body);
         if (done) {
             *result = done < 0 ? NULL : Py_NewRef(Py_None);
             return done;
         }
         PyObject *args[] = {(PyObject *)self->gate, self->body, self->timeout == NULL ? Py_None : self->timeout};
-        self->rest = PyObject_VectorcallMethod(state->press, args, 3, NULL);
-        return self->rest == NULL ? -1 : 0;
+        return hand_on(self, PyObject_VectorcallMethod(state->press, args, 3, NULL)) ? 0 : -1;
     }
-    PyObject *inbox = self->gate->inbox;
+    PyObject *inbox = self->body == NULL ? Py_XNewRef(self->gate->inbox) : NULL;
     if (inbox != NULL) {
         *result = PyObject_Vectorcall(state->popleft, &inbox, 1, NULL);
+        Py_DECREF(inbox);
         if (*result != NULL) return 1;
         if (!PyErr_ExceptionMatches(PyExc_IndexError)) return -1;
         PyErr_Clear(); /* somebody else has taken it meanwhile */
     }
-    self->rest = in_python(self);
-    return self->rest == NULL ? -1 : 0;
+    return hand_on(self, in_python(self)) ? 0 : -1;
 }
 
 static PyObject *reused(void) {
@@ -504,28 +529,31 @@ static PyObject *reused(void) {
 
 static PySendResult step_send(Step *self, PyObject *value, PyObject **result) {
     *result = NULL;
-    if (self->state == NEW) {
-        if (value != Py_None) {
-            PyErr_SetString(PyExc_TypeError, "can't send non-None value to a just-started coroutine");
-            return PYGEN_ERROR;
-        }
-        self->state = OVER;
+    if (self->state == NEW && value != Py_None) {
+        PyErr_SetString(PyExc_TypeError, "can't send non-None value to a just-started coroutine");
+        return PYGEN_ERROR;
+    }
+    switch (claim(self)) {
+    case NEW: {
         int over = begin_step(self, result);
         if (over) return over > 0 ? PYGEN_RETURN : PYGEN_ERROR;
-        self->state = HANDED_ON;
+    } /* fall through */
+    case HANDED_ON:
+        return PyIter_Send(self->rest, value, result);
+    default:
+        reused();
+        return PYGEN_ERROR;
     }
-    if (self->state == HANDED_ON) return PyIter_Send(self->rest, value, result);
-    reused();
-    return PYGEN_ERROR;
 }
 
-/* As a call of `send` gives it: what is returned at the end is the value of an error. It has no other arguments, which saves
-   half of its time: from 3.12 on every `await` comes this way. */
+/* As a call of `send` gives it: what is returned at the end comes in an error. It is made by hand, which takes half of the
+   time: from 3.12 on every `await` comes this way. */
 static PyObject *step_say(PySendResult how, PyObject *result) {
     if (how != PYGEN_RETURN) return result;
     PyTypeObject *type = (PyTypeObject *)PyExc_StopIteration;
-    PyObject *none = PyTuple_New(0), *error = none == NULL ? NULL : type->tp_new(type, none, NULL);
-    Py_XDECREF(none);
+    PyObject *args = result == Py_None ? PyTuple_New(0) : PyTuple_Pack(1, result);
+    PyObject *error = args == NULL ? NULL : type->tp_new(type, args, NULL);
+    Py_XDECREF(args);
     if (error == NULL) {
         Py_DECREF(result);
         return NULL;
@@ -551,22 +579,44 @@ static PyObject *step_send_method(Step *self, PyObject *value) {
     return step_say(how, result);
 }
 
-static PyObject *step_throw(Step *self, PyObject *args) {
-    if (self->state == OVER) return reused();
-    if (self->state == NEW) {
-        if ((self->rest = in_python(self)) == NULL) return NULL;
-        self->state = HANDED_ON;
+/* The coroutine of Python that stands for it from now on; NULL without an error: it is over. */
+static PyObject *step_rest(Step *self) {
+    switch (claim(self)) {
+    case NEW:
+        return hand_on(self, in_python(self)) ? self->rest : NULL;
+    case HANDED_ON:
+        return self->rest;
+    default:
+        return NULL;
     }
-    PyObject *throw = PyObject_GetAttrString(self->rest, "throw");
+}
+
+static PyObject *step_throw(Step *self, PyObject *args) {
+    PyObject *rest = step_rest(self);
+    if (rest == NULL) return PyErr_Occurred() ? NULL : reused();
+    PyObject *throw = PyObject_GetAttrString(rest, "throw");
     PyObject *result = throw == NULL ? NULL : PyObject_Call(throw, args, NULL);
     Py_XDECREF(throw);
     return result;
 }
 
 static PyObject *step_close(Step *self, PyObject *unused) {
-    if (self->state == HANDED_ON) return PyObject_CallMethod(self->rest, "close", NULL);
-    self->state = OVER;
+    if (claim(self) == HANDED_ON) return PyObject_CallMethod(self->rest, "close", NULL);
     Py_RETURN_NONE;
+}
+
+/* One that waits already is for one to await, as a coroutine of Python is. */
+static PyObject *step_await(Step *self) {
+    if (self->state == HANDED_ON) {
+        PyObject *awaited = PyObject_GetAttrString(self->rest, "cr_await");
+        if (awaited == NULL) return NULL;
+        Py_DECREF(awaited);
+        if (awaited != Py_None) {
+            PyErr_SetString(PyExc_RuntimeError, "coroutine is being awaited already");
+            return NULL;
+        }
+    }
+    return Py_NewRef(self);
 }
 
 /* Nobody has awaited it: the coroutine that it stands for says so as it goes. */
@@ -574,9 +624,8 @@ static void step_finalize(Step *self) {
     if (self->state != NEW) return;
     PyObject *type, *value, *trace;
     PyErr_Fetch(&type, &value, &trace);
-    self->state = OVER;
-    PyObject *whole = in_python(self);
-    if (whole == NULL) PyErr_WriteUnraisable((PyObject *)self);
+    PyObject *whole = claim(self) == NEW ? in_python(self) : NULL;
+    if (PyErr_Occurred()) PyErr_WriteUnraisable((PyObject *)self);
     Py_XDECREF(whole);
     PyErr_Restore(type, value, trace);
 }
@@ -613,15 +662,17 @@ static void step_dealloc(Step *self) {
 
 static PyObject *step_named(Step *self, void *name) { return PyObject_GetAttrString(self->quick->method, name); }
 
-/* What a debugger wants to know of a coroutine; of one that is only C there is no code and no frame. */
+/* What a debugger wants to know of a coroutine; of one that was over in C there is nothing to see. */
 static PyObject *step_shown(Step *self, void *name) {
-    if (self->rest == NULL) Py_RETURN_NONE;
-    return PyObject_GetAttrString(self->rest, name);
+    PyObject *rest = step_rest(self);
+    if (rest != NULL) return PyObject_GetAttrString(rest, name);
+    return PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
 }
 
-static PyObject *step_running(Step *self, void *name) {
-    if (self->rest == NULL) Py_RETURN_FALSE;
-    return PyObject_GetAttrString(self->rest, name);
+static PyObject *step_is(Step *self, void *name) {
+    PyObject *rest = step_rest(self);
+    if (rest != NULL) return PyObject_GetAttrString(rest, name);
+    return PyErr_Occurred() ? NULL : Py_NewRef(Py_False);
 }
 
 static PyGetSetDef step_values[] = {
@@ -630,7 +681,9 @@ static PyGetSetDef step_values[] = {
     {"cr_await", (getter)step_shown, NULL, NULL, "cr_await"},
     {"cr_code", (getter)step_shown, NULL, NULL, "cr_code"},
     {"cr_frame", (getter)step_shown, NULL, NULL, "cr_frame"},
-    {"cr_running", (getter)step_running, NULL, NULL, "cr_running"},
+    {"cr_origin", (getter)step_shown, NULL, NULL, "cr_origin"},
+    {"cr_running", (getter)step_is, NULL, NULL, "cr_running"},
+    {"cr_suspended", (getter)step_is, NULL, NULL, "cr_suspended"},
     {NULL},
 };
 
@@ -643,7 +696,7 @@ static PyMethodDef step_methods[] = {
 
 static PyType_Slot step_slots[] = {
     {Py_tp_doc, "The coroutine of a quick coroutine function."},
-    {Py_am_await, PyObject_SelfIter},
+    {Py_am_await, step_await},
     {Py_am_send, step_send},
     {Py_tp_iter, PyObject_SelfIter},
     {Py_tp_iternext, step_next},

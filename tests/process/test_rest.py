@@ -28,7 +28,7 @@ def test_a_second_peer_of_this_process_that_was_refused_is_forgotten() -> None:
     with Pair(bind="inproc://rest-1") as first, Pair(bind="inproc://rest-2") as second, Pair() as pair:
         pair.connect("inproc://rest-1", wait=True, timeout=PATIENCE)
         pair.connect("inproc://rest-2")
-        until(lambda: second.stats().peers == 0 and second._turns.core.lost_out or pair._turns.hung)
+        until(lambda: (second.stats().peers == 0 and second._turns.core.lost_out) or pair._turns.hung)
 
         until(at_rest(first, second, pair))
         assert not pair._turns.hung
