@@ -274,13 +274,15 @@ async def send(gate, body):
     return "in Python"
 
 def garbage():
-    gate = _accel.Gate()
-    gate._open_gate(deque(), _accel.Look(), 9)
     opened = [os.scandir("/")]  # warns when it goes
     opened.append(opened)
+    gate = _accel.Gate()  # made after that, and so taken apart after it
+    gate._open_gate(deque(), _accel.Look(), 9)
     holder = Holder()
     holder.calls = _accel.Quick(send, "send"), gate
-    holder.rest = opened, holder
+    opened.append(holder)
+    holder.me = holder
+    holder.rest = opened
 
 warnings.simplefilter("always")
 warnings.showwarning = late

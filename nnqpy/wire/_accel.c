@@ -546,14 +546,13 @@ static PySendResult step_send(Step *self, PyObject *value, PyObject **result) {
     }
 }
 
-/* As a call of `send` gives it: what is returned at the end comes in an error. It is made by hand, which takes half of the
-   time: from 3.12 on every `await` comes this way. */
+/* As a call of `send` gives it: what is returned at the end comes in an error. It is its value and no argument as well, which
+   saves half of the time: from 3.12 on every `await` comes this way. */
 static PyObject *step_say(PySendResult how, PyObject *result) {
     if (how != PYGEN_RETURN) return result;
     PyTypeObject *type = (PyTypeObject *)PyExc_StopIteration;
-    PyObject *args = result == Py_None ? PyTuple_New(0) : PyTuple_Pack(1, result);
-    PyObject *error = args == NULL ? NULL : type->tp_new(type, args, NULL);
-    Py_XDECREF(args);
+    PyObject *none = PyTuple_New(0), *error = none == NULL ? NULL : type->tp_new(type, none, NULL);
+    Py_XDECREF(none);
     if (error == NULL) {
         Py_DECREF(result);
         return NULL;
