@@ -391,6 +391,10 @@ class BaseSocket(Gate):
 
     # --- for the faces -------------------------------------------------------------------------------------
 
+    def _broken_off(self, error: BaseException) -> None:
+        """A call ended with an error; if that is a signal handler's, a message may be queued that nobody promised to write."""
+        self._turns.broken_off(error)
+
     def _room_for(self, body: bytes) -> bool:
         """Whether a message has room, or it is no use to wait for that: the socket is closed."""
         return self._core.look < 0 or self._core.has_room(body)
@@ -426,9 +430,13 @@ class BaseSocket(Gate):
     def _send_now(self, payload: bytes) -> None:
         """Queue a message, or raise `WouldBlock`: what `send_nowait` is in every face."""
         if len(payload) <= self._small and self._turns.state is State.OPEN and not self._core.crowded(payload):
-            self._outbox.append(payload)
-            if len(self._outbox) <= self._core.look or self._turns.press(payload):
-                return
+            try:
+                self._outbox.append(payload)
+                if len(self._outbox) <= self._core.look or self._turns.press(payload):
+                    return
+            except BaseException as error:
+                self._broken_off(error)
+                raise
         elif self._turns.place(payload):
             return
         raise WouldBlock(self._full_text(), reason=self._full())

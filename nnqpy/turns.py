@@ -356,6 +356,13 @@ class Turns:
             body: the message.
             gather: more may follow soon, to go with it.
         """
+        try:
+            return self._place(body, gather=gather)
+        except BaseException as error:
+            self.broken_off(error)
+            raise
+
+    def _place(self, body: bytes, *, gather: bool) -> bool:
         core = self.core
         with core.lock:
             if self.state is not State.OPEN or not core.has_room(body):
@@ -395,6 +402,13 @@ class Turns:
 
     def place_many(self, bodies: list[bytes]) -> int:
         """Append as many of the messages as the marks allow, and see to them; return how many."""
+        try:
+            return self._place_many(bodies)
+        except BaseException as error:
+            self.broken_off(error)
+            raise
+
+    def _place_many(self, bodies: list[bytes]) -> int:
         core = self.core
         placed = 0
         with core.lock:

@@ -540,6 +540,37 @@ def test_an_interrupt_loses_no_message_that_is_awaited(way: str) -> None:
     gc.collect()
 
 
+@pytest.mark.filterwarnings("ignore:coroutine:RuntimeWarning")
+@pytest.mark.parametrize("error", [KeyboardInterrupt, TimeoutError], ids=["Ctrl-C", "alarm"])
+def test_an_interrupted_send_leaves_its_message_to_somebody(error: type[BaseException]) -> None:
+    """It is queued or it is not; but if it is, it goes, although its sender does no more about it."""
+
+    async def scenario(pull: Pull, push: Push) -> None:
+        at = 0
+        for at in count():
+            sending = push.send(b"x")
+            interrupted = interrupt(
+                lambda sending=sending: finish(sending),  # type: ignore[misc]
+                at,
+                "nnqpy.awaiting.sockets",
+                "nnqpy.turns",
+                error=error,
+            )
+            sending.close()
+            while push.stats().queued:  # noqa: ASYNC110  # nobody tells of it
+                await asyncio.sleep(0.001)
+            while pull._turns.fill():
+                pass
+            assert list(pull._inbox) in ([], [b"x"])
+            pull._inbox.clear()
+            if not interrupted:
+                break
+        assert at >= 10
+
+    run(scenario)
+    gc.collect()
+
+
 def finish(coroutine: Coroutine[Any, Any, None]) -> None:
     """Run a coroutine that has nothing to wait for."""
     try:

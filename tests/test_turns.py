@@ -328,18 +328,33 @@ def held(turn: Turn) -> Generator[None]:
         turn.lock.release()
 
 
+SENDERS: Final[dict[str, tuple[Callable[[World], object], list[bytes]]]] = {
+    # name: what is called, and the messages of it
+    "send": (lambda world: world.push.send(b"last"), [b"last"]),
+    "send a large one": (lambda world: world.push.send(bytes(5000)), [bytes(5000)]),
+    "send_nowait": (lambda world: world.push.send_nowait(b"last"), [b"last"]),
+    "send_many": (lambda world: world.push.send_many([b"one", b"two"]), [b"one", b"two"]),
+    "send_many large ones": (lambda world: world.push.send_many([bytes(5000)] * 2), [bytes(5000)] * 2),
+}
+
+
 @pytest.mark.parametrize("error", [KeyboardInterrupt, TimeoutError], ids=["Ctrl-C", "alarm"])
-def test_a_sender_who_was_interrupted_left_its_message_to_somebody(
-    worlds: Callable[..., World], clock: Clock, error: type[BaseException]
+@pytest.mark.parametrize(("send", "bodies"), SENDERS.values(), ids=SENDERS.keys())
+def test_a_sender_who_was_interrupted_left_its_messages_to_somebody(
+    worlds: Callable[..., World],
+    clock: Clock,
+    send: Callable[[World], object],
+    bodies: list[bytes],
+    error: type[BaseException],
 ) -> None:
-    """`send` was broken off: the message was taken or not, but if it was, it is written or a tick comes."""
+    """It was broken off: each message was taken or not, but if it was, it is written or a tick comes."""
     for at in count():
         world = worlds(None)
-        done = not interrupt(partial(world.push.send, b"last"), at, *OURS, "nnqpy.blocking", error=error)
+        done = not interrupt(partial(send, world), at, *OURS, "nnqpy.blocking", error=error)
         world.janitor.keep()
 
         assert world.core.drained
-        assert world.arrived in ([], [b"last"])
+        assert world.arrived == bodies[: len(world.arrived)]
         if done:
             return
 

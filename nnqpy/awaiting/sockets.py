@@ -395,9 +395,13 @@ class TaskOutgoing(TaskSocket):
     async def _queue(self, payload: bytes, timeout: float | None, *, awaited: bool = False) -> None:
         """Queue one payload; waits while there is no room for it. One whose answer is `awaited` now may leave with others."""
         if len(payload) <= self._small and not self._core.crowded(payload):
-            self._outbox.append(payload)
-            if len(self._outbox) > self._core.look:
-                await self._press(payload, timeout, gather=awaited and self._seen_to(self._turns.into))
+            try:
+                self._outbox.append(payload)
+                if len(self._outbox) > self._core.look:
+                    await self._press(payload, timeout, gather=awaited and self._seen_to(self._turns.into))
+            except BaseException as error:
+                self._broken_off(error)
+                raise
         else:
             await self._place(payload, timeout)
 
@@ -500,9 +504,13 @@ class TaskSending(TaskFlushing):
             Closed: the socket is closed, or was during the call.
         """
         if type(body) is bytes and len(body) <= self._small:
-            self._outbox.append(body)
-            if len(self._outbox) > self._core.look:
-                await self._press(body, timeout)
+            try:
+                self._outbox.append(body)
+                if len(self._outbox) > self._core.look:
+                    await self._press(body, timeout)
+            except BaseException as error:
+                self._broken_off(error)
+                raise
         else:
             await self._place(frozen(body), timeout)
 

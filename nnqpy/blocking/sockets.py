@@ -185,10 +185,6 @@ class Outgoing(Socket):
         else:
             self._place(payload, timeout)
 
-    def _broken_off(self, error: BaseException) -> None:
-        """A call ended with an error; if that is a signal handler's, a message may be queued that nobody promised to write."""
-        self._turns.broken_off(error)
-
     def _press(self, payload: bytes, timeout: float | None) -> None:
         turns = self._turns
         if not turns.press(payload):

@@ -300,19 +300,22 @@ static int queue_up(State *state, Gate *gate, PyObject *body) {
     return gate->core != NULL && there <= gate->core->look;
 }
 
+/* After an error that is perhaps a signal handler's, and came before anybody has promised to write a message. */
+static void broken_off(State *state, PyObject *socket) {
+    PyObject *type, *value, *trace;
+    PyErr_Fetch(&type, &value, &trace);
+    PyErr_NormalizeException(&type, &value, &trace);
+    PyObject *told = PyObject_CallMethodOneArg(socket, state->broken_off, value);
+    if (told == NULL) PyErr_Clear(); /* a second one: the first goes on */
+    Py_XDECREF(told);
+    PyErr_Restore(type, value, trace);
+}
+
 /* The message is in the queue, and longer than `look` that is now. */
 static PyObject *press(State *state, PyObject *socket, PyObject *body, PyObject *timeout) {
     PyObject *args[] = {socket, body, timeout};
     PyObject *done = PyObject_VectorcallMethod(state->press, args, 3, NULL);
-    if (done == NULL) { /* perhaps by a signal handler, before anybody has promised to write it */
-        PyObject *type, *value, *trace;
-        PyErr_Fetch(&type, &value, &trace);
-        PyErr_NormalizeException(&type, &value, &trace);
-        PyObject *told = PyObject_CallMethodOneArg(socket, state->broken_off, value);
-        if (told == NULL) PyErr_Clear(); /* a second one: the first goes on */
-        Py_XDECREF(told);
-        PyErr_Restore(type, value, trace);
-    }
+    if (done == NULL) broken_off(state, socket);
     return done;
 }
 
@@ -538,8 +541,11 @@ static PySendResult step_send(Step *self, PyObject *value, PyObject **result) {
         int over = begin_step(self, result);
         if (over) return over > 0 ? PYGEN_RETURN : PYGEN_ERROR;
     } /* fall through */
-    case HANDED_ON:
-        return PyIter_Send(self->rest, value, result);
+    case HANDED_ON: {
+        PySendResult how = PyIter_Send(self->rest, value, result);
+        if (how == PYGEN_ERROR && self->body != NULL) broken_off(self->quick->state, (PyObject *)self->gate);
+        return how;
+    }
     default:
         reused();
         return PYGEN_ERROR;
@@ -596,6 +602,7 @@ static PyObject *step_throw(Step *self, PyObject *args) {
     PyObject *throw = PyObject_GetAttrString(rest, "throw");
     PyObject *result = throw == NULL ? NULL : PyObject_Call(throw, args, NULL);
     Py_XDECREF(throw);
+    if (result == NULL && self->body != NULL) broken_off(self->quick->state, (PyObject *)self->gate);
     return result;
 }
 
