@@ -386,7 +386,7 @@ class BaseSocket(Gate):
         self._turns.export()
         # From now on every receive goes the long way, which keeps the descriptor true.
         self._open_inbox(None)
-        self._take = iter(())
+        self._take = taker(deque[Any]())
         return self._turns.into.poller.fileno()
 
     # --- for the faces -------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from collections import deque
 from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import chain, pairwise
+from operator import invert
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
@@ -191,6 +192,21 @@ def test_a_taker_takes_and_goes_on_when_there_is_something_again(taker: Callable
 needs_it = pytest.mark.skipif(built is None, reason="no compiled half, and no compiler: see the first test")
 
 
+@needs_it
+def test_a_taker_takes_by_an_operator() -> None:
+    """A message, whatever it is, or an `IndexError`."""
+    queue = deque[Any]([b"a", None])
+    one = built.Taker(queue)
+
+    assert (~one, ~one) == (b"a", None)
+    with pytest.raises(IndexError):
+        invert(one)
+    queue.append(b"b")
+    assert [~one, *queue] == [b"b"]
+    with pytest.raises(TypeError, match="deque"):
+        invert(built.Taker([1]))
+
+
 class Unasked(deque[Any]):
     def __len__(self) -> int:
         raise AssertionError("asked for its length")
@@ -303,6 +319,7 @@ def calls(prefix: bytes) -> list[Callable[[], object]]:
         lambda: built.move(deque([BODY, None]), [], 2),
         lambda: next(built.Taker(deque([BODY]))),
         lambda: next(built.Taker(deque())),
+        lambda: ~built.Taker(deque([BODY])),
         lambda: iter(built.Taker(deque([BODY]))),
         lambda: built.Pulse(monotonic)() < monotonic(),
         lambda: sent(built, deque[Any]()),

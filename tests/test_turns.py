@@ -359,6 +359,31 @@ def test_a_sender_who_was_interrupted_left_its_messages_to_somebody(
             return
 
 
+def test_a_receiver_who_was_interrupted_has_its_message_or_left_it() -> None:
+    """Wherever a signal handler may come in: a message is in the inbox, or with the one who called."""
+    bodies = [b"%d" % n for n in range(6)]
+    with Pull() as pull:
+        got: list[bytes] = []
+
+        def take_all() -> None:
+            nonlocal got
+            while True:
+                body = pull.recv()
+                got += [body]
+                if body == bodies[-1]:
+                    return
+
+        for at in count():
+            got = []
+            pull._inbox.extend(bodies)
+            done = not interrupt(take_all, at, __name__, "nnqpy.blocking")
+            assert got + list(pull._inbox) == bodies
+            pull._inbox.clear()
+            if done:
+                assert at >= len(bodies)
+                return
+
+
 # --- promises: every schedule of two threads ---------------------------------------------------------------
 
 

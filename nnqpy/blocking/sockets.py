@@ -7,11 +7,11 @@ and loses nothing by it.
 from __future__ import annotations
 
 import threading
-from functools import partial
+from functools import partial, update_wrapper
 from typing import TYPE_CHECKING, Any, Self
 from weakref import WeakSet
 
-from nnqpy.accel import quick
+from nnqpy.accel import compiled, quick
 from nnqpy.base import MANY, BaseSocket, close_blocking, linger_of, no_message, parts
 from nnqpy.errors import Closed, ForkedError, TimedOut
 from nnqpy.events import SocketClosed
@@ -368,6 +368,18 @@ class Receiving(Incoming):
             pass
         message: bytes = self._next_slowly(timeout)
         return message
+
+    def _recv_quickly(self, *, timeout: float | None = None) -> bytes:
+        """`recv`, where messages can be taken by an operator: that has fewer steps than the `for` statement."""
+        try:
+            return ~self._take  # type: ignore[operator,no-any-return]  # a Taker of the compiled half
+        except IndexError:
+            pass
+        message: bytes = self._next_slowly(timeout)
+        return message
+
+    if compiled:
+        recv = update_wrapper(_recv_quickly, recv)
 
     def recv_nowait(self) -> bytes:
         """Take one message if one is there.

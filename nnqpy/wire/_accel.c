@@ -763,13 +763,15 @@ static void taker_dealloc(Taker *self) {
 }
 
 PyDoc_STRVAR(taker_doc, "Taker(queue, /)\n--\n\n"
-                        "An iterator that takes from the left end of a deque; IndexError, as often as it is empty.");
+                        "An iterator that takes from the left end of a deque; IndexError, as often as it is empty.\n\n"
+                        "So does the operator ~, in fewer steps of the interpreter; behind neither does a signal handler run.");
 
 static PyType_Slot taker_slots[] = {
     {Py_tp_doc, (void *)taker_doc},
     {Py_tp_new, taker_new},
     {Py_tp_iter, PyObject_SelfIter},
     {Py_tp_iternext, taker_next},
+    {Py_nb_invert, taker_next},
     {Py_tp_traverse, taker_traverse},
     {Py_tp_dealloc, taker_dealloc},
     {0, NULL},

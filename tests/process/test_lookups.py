@@ -18,8 +18,7 @@ ENOUGH = 2000
 
 def searched(function: Callable[..., Any], name: str) -> list[str]:
     """Return how the interpreter carries out each lookup of an attribute in a function, as it runs now."""
-    code: Any = getattr(function, "__wrapped__", function)
-    return [one.opname for one in dis.get_instructions(code, adaptive=True) if one.argval == name]
+    return [one.opname for one in dis.get_instructions(function, adaptive=True) if one.argval == name]
 
 
 def test_the_inbox_is_found_at_once_also_by_one_who_has_waited() -> None:
