@@ -558,7 +558,7 @@ def test_an_interrupted_send_leaves_its_message_to_somebody(error: type[BaseExce
             )
             sending.close()
             while push.stats().queued:  # noqa: ASYNC110  # nobody tells of it
-                await asyncio.sleep(0.001)
+                await asyncio.sleep(0)
             while pull._turns.fill():
                 pass
             assert list(pull._inbox) in ([], [b"x"])
