@@ -24,10 +24,9 @@ _names = count()
 @pytest.fixture(autouse=True)
 def restless() -> Iterator[None]:
     """Have threads take turns as often as the interpreter can."""
-    before = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     yield
-    sys.setswitchinterval(before)
+    sys.setswitchinterval(0.005)  # as the interpreter begins; what was found may be what the janitor had lowered it to
 
 
 def spot(scheme: str) -> str:
