@@ -580,9 +580,7 @@ def begin_close(ends: Ends, linger: float) -> bool:
     with ends.beginning:
         if not ends.turns.refuse():
             return False
-        stats = ends.turns.core.stats()
-        dropped = sum(stats.dropped.values())
-        ends.closing = Closing(began, threading.get_ident(), began + linger, stats.queued, dropped)
+        ends.closing = Closing(began, threading.get_ident(), began + linger, *ends.turns.when_refused)
     return True
 
 

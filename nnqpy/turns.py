@@ -202,6 +202,8 @@ class Turns:
         """Peers whose other end is gone, of which no descriptor tells."""
         self.watchers: deque[Waiter] = deque()
         """Those who wait for peers to come or go."""
+        self.when_refused = 0, 0
+        """Messages that were queued, and dropped before, at the moment from which on none was accepted."""
         self.followers: list[Callable[[], None]] = []
         """What is called when the socket begins to close: others that are of no use without it."""
         self._breadth = 4 * FEW
@@ -901,8 +903,10 @@ class Turns:
         with self.core.lock:
             if self.state is not State.OPEN:
                 return False
+            queued, dropped = self.core.queued, sum(self.core.dropped.values())
             self.state = State.CLOSING
             self.core.look = -1
+            self.when_refused = queued, dropped
         self.alarm()
         for tell in tuple(self.followers):
             tell()

@@ -34,6 +34,23 @@ def test_a_second_peer_of_this_process_that_was_refused_is_forgotten() -> None:
         assert not pair._turns.hung
 
 
+def test_what_goes_as_the_close_begins_is_in_its_report() -> None:
+    """A peer comes right after the last message was accepted, and before the close has told all who follow."""
+    push = Push(connect="inproc://rest-late", reconnect_min=0.01)
+    push.send_many([b"x"] * 20)
+
+    with Pull() as pull:
+
+        def follow() -> None:
+            pull.bind("inproc://rest-late")
+            assert [pull.recv(timeout=PATIENCE) for _ in range(20)] == [b"x"] * 20
+
+        push._turns.followers.append(follow)
+        report = push.close(PATIENCE)
+
+    assert (report.flushed, report.abandoned) == (20, 0)
+
+
 @pytest.mark.parametrize("scheme", ["tcp://127.0.0.1:0", "inproc://rest"])
 def test_who_sent_and_received_comes_to_rest(scheme: str) -> None:
     """Also when peers have come and gone."""
