@@ -244,8 +244,6 @@ class Engine:
         except BlockingIOError:
             self._wait_for_room()
         except OSError as error:
-            if not is_the_systems(error):
-                raise
             self._broken(error)
 
     def _joined(self, bodies: Batch) -> bytes:
@@ -300,8 +298,6 @@ class Engine:
                 self._wait_for_room()
                 return False
             except OSError as error:
-                if not is_the_systems(error):
-                    raise
                 self._broken(error)
                 return False
 
@@ -320,6 +316,8 @@ class Engine:
             self._watched = True
 
     def _broken(self, error: OSError) -> None:
+        if not is_the_systems(error):
+            raise error
         self.full = True
         if self._turns.core.receives:
             # What the peer sent before it left may still be here: the reader takes it, and finds the end behind it.
@@ -329,6 +327,8 @@ class Engine:
 
     def _reset(self, error: OSError) -> None:
         """Give the connection up. Whoever finds it broken, the reason is the same: it looks at both directions."""
+        if not is_the_systems(error):
+            raise error
         if isinstance(error, TlsError):
             self._turns.lose(self, error.reason, error.detail)
             return
@@ -351,7 +351,7 @@ class Engine:
             self.stuffed = False  # of a layer: it has told of something, and there is nothing
             return False
         except BaseException as error:
-            if not isinstance(error, OSError) or not is_the_systems(error):
+            if not is_the_systems(error):
                 # What was read and not delivered yet is told of by no descriptor.
                 self._turns.ready_in.append(self)
                 raise
@@ -444,8 +444,6 @@ class Engine:
             except BlockingIOError:
                 raise
             except OSError as error:
-                if not is_the_systems(error):
-                    raise
                 broken = error
         self._streak += len(whole)
         # What is none of them is read as any other frame, the next time.
@@ -504,8 +502,6 @@ class Engine:
         except BlockingIOError:
             return
         except OSError as error:
-            if not is_the_systems(error):
-                raise
             self._reset(error)
 
     def _drop_all(self) -> None:

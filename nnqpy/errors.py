@@ -21,7 +21,7 @@ from __future__ import annotations
 import errno
 from enum import StrEnum
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -217,13 +217,13 @@ class TlsError(NnqError, OSError):
         return str(self.args[1])
 
 
-def is_the_systems(error: OSError) -> bool:
+def is_the_systems(error: BaseException) -> TypeGuard[OSError]:
     """Whether an error says what became of a call to the system, or of TLS (`TlsError` has a number, too).
 
-    One without a number was raised by a signal handler that came in between, as by one that ends a wait with `TimeoutError`.
-    It is none of the connection's.
+    Every other one was raised by a signal handler that came in between. It may be an `OSError`, as a `TimeoutError` that is to end
+    a wait is, but has no number.
     """
-    return error.errno is not None
+    return isinstance(error, OSError) and error.errno is not None
 
 
 class SystemErrors:
@@ -233,4 +233,4 @@ class SystemErrors:
         pass
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
-        return isinstance(error, OSError) and is_the_systems(error)
+        return error is not None and is_the_systems(error)

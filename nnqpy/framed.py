@@ -11,7 +11,6 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from nnqpy.engine import Engine
-from nnqpy.errors import is_the_systems
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,8 +56,6 @@ class FramedEngine(Engine, Generic[FramingT]):
         except BlockingIOError:
             self._wait_for_room()
         except OSError as error:
-            if not is_the_systems(error):
-                raise
             self._broken(error)
 
     def _reach(self, bodies: Sequence[bytes], sent: int) -> tuple[int, int]:

@@ -69,7 +69,7 @@ class WebEngine(FramedEngine[WebSocket]):
             try:
                 late = self._take(chunk, waiting := [])
             except BaseException as error:
-                if not isinstance(error, OSError) or not is_the_systems(error):
+                if not is_the_systems(error):
                     self._framing.broken = True  # what was parsed is lost: nothing of it is delivered twice
                 raise
         out, rest, token = waiting[:limit], waiting[limit:], self._place + 1
