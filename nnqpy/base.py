@@ -578,9 +578,10 @@ def begin_close(ends: Ends, linger: float) -> bool:
     """The first step of a close: refuse new messages, wake everybody; False if somebody has begun before."""
     began = monotonic()
     with ends.beginning:
-        if not ends.turns.refuse():
+        books = ends.turns.refuse()
+        if books is None:
             return False
-        ends.closing = Closing(began, threading.get_ident(), began + linger, *ends.turns.when_refused)
+        ends.closing = Closing(began, threading.get_ident(), began + linger, *books)
     return True
 
 

@@ -202,8 +202,6 @@ class Turns:
         """Peers whose other end is gone, of which no descriptor tells."""
         self.watchers: deque[Waiter] = deque()
         """Those who wait for peers to come or go."""
-        self.when_refused = 0, 0
-        """Messages that were queued, and dropped before, at the moment from which on none was accepted."""
         self.followers: list[Callable[[], None]] = []
         """What is called when the socket begins to close: others that are of no use without it."""
         self._breadth = 4 * FEW
@@ -390,17 +388,23 @@ class Turns:
         elif not self.promised or self.asleep:
             self._promise(FIRST_LOOK)
 
-    def insert(self, payload: bytes) -> None:
-        """Append a message whatever the marks say: its sender is not one to wait. The caller sees to it.
+    def insert(self, payload: bytes, see_to_it: Callable[[], object]) -> None:
+        """Append a message whatever the marks say, for its sender is not one to wait, and see to it.
 
         Raises:
             Closed: the socket is closed.
         """
-        with self.core.lock:
-            if self.state is State.OPEN:
-                self.core.insert(payload)
-                return
-        self.check_open()
+        try:
+            with self.core.lock:
+                inserted = self.state is State.OPEN
+                if inserted:
+                    self.core.insert(payload)
+            if not inserted:
+                self.check_open()
+            see_to_it()
+        except BaseException as error:
+            self.broken_off(error)
+            raise
 
     def place_many(self, bodies: list[bytes]) -> int:
         """Append as many of the messages as the marks allow, and see to them; return how many."""
@@ -898,19 +902,22 @@ class Turns:
 
     # --- closing -------------------------------------------------------------------------------------------
 
-    def refuse(self) -> bool:
-        """Begin to close: no send is accepted and nobody waits any more; False if that was done before."""
+    def refuse(self) -> tuple[int, int] | None:
+        """Begin to close: no send is accepted and nobody waits any more.
+
+        Returns:
+            How many messages were queued at that moment, and how many dropped before; None if that was done before.
+        """
         with self.core.lock:
             if self.state is not State.OPEN:
-                return False
+                return None
             queued, dropped = self.core.queued, sum(self.core.dropped.values())
             self.state = State.CLOSING
             self.core.look = -1
-            self.when_refused = queued, dropped
         self.alarm()
         for tell in tuple(self.followers):
             tell()
-        return True
+        return queued, dropped
 
     def alarm(self) -> None:
         """Make everybody who waits look again."""

@@ -202,12 +202,7 @@ class SurveyorKind(QuestionsKind):
             seconds = self._survey_time
         check_survey_time("deadline", seconds)
         question = self._open(body)
-        try:
-            self._turns.insert(question.payload)  # who is behind misses it: there is nothing to wait for
-            self._turns.write()
-        except BaseException as error:
-            self._broken_off(error)
-            raise
+        self._turns.insert(question.payload, self._turns.write)  # who is behind misses it: there is nothing to wait for
         return question, monotonic() + seconds
 
     def _end_if_due(self, question: Question, deadline: float) -> bool:
@@ -260,12 +255,7 @@ class AnswersKind(BaseSocket):
         if self._core.crowded(payload):
             self._core.miss(payload)
         else:
-            try:
-                self._turns.insert(payload)
-                self._see_to_it()
-            except BaseException as error:
-                self._broken_off(error)
-                raise
+            self._turns.insert(payload, self._see_to_it)
 
     def _see_to_it(self) -> None:
         """Face hook: have what was inserted written."""
