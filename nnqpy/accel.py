@@ -12,7 +12,7 @@ import sys
 from functools import update_wrapper
 from importlib import import_module
 from itertools import repeat, starmap
-from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, cast
 
 if TYPE_CHECKING:
     from collections import deque
@@ -79,9 +79,6 @@ class Gate:
     def _open_gate(self, queue: deque[bytes], core: Look, small: int) -> None:
         """Let bodies of at most `small` bytes into a queue, as long as that is within the core's `look`."""
 
-    def _open_inbox(self, queue: deque[Any] | None) -> None:
-        """Let messages be taken from a queue; None: no more."""
-
 
 if compiled and not TYPE_CHECKING:
     Look, Gate = compiled.Look, compiled.Gate
@@ -99,11 +96,11 @@ def quick(send: SendT) -> SendT:
 CoroutineT = TypeVar("CoroutineT", bound="Callable[..., Coroutine[Any, Any, Any]]")
 
 
-def quick_awaited(way: str) -> Callable[[CoroutineT], CoroutineT]:
+def quick_awaited(way: Literal["send", "recv"]) -> Callable[[CoroutineT], CoroutineT]:
     """Have a coroutine function's usual case done in C, as it is awaited: there is room, or there is a message.
 
     Args:
-        way: which case that is: ``"send"`` or ``"recv"``.
+        way: which case that is.
     """
 
     def wrap(method: CoroutineT) -> CoroutineT:

@@ -326,7 +326,6 @@ class BaseSocket(Gate):
         # signal handler can run between the pop and our hands (see the law of routing/core.py).
         self._inbox = core.inbox
         self._take = taker(core.inbox)
-        self._open_inbox(core.inbox)
         reactor.sockets.add(self._turns)
         if core.stays_fresh:
             reactor.janitor().keep_fresh(self._turns)
@@ -385,7 +384,6 @@ class BaseSocket(Gate):
         self._turns.check_open()
         self._turns.export()
         # From now on every receive goes the long way, which keeps the descriptor true.
-        self._open_inbox(None)
         self._take = taker(deque[Any]())
         return self._turns.into.poller.fileno()
 

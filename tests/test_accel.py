@@ -223,7 +223,7 @@ def awaited(c: Any, queue: object, way: str) -> object:
     """Await a quick send or recv by such a queue."""
     gate = c.Gate()
     gate._open_gate(queue, c.Look(), 9)
-    gate._open_inbox(queue)
+    gate._take = c.Taker(queue)
     one = c.Quick(len, way)(gate, *([b"a"] if way == "send" else []))
     return [*one.__await__()]
 
@@ -351,7 +351,7 @@ def awaited_in_python(c: Any) -> Any:
         return BODY
 
     gate, queue = c.Gate(), deque([BODY])
-    gate._open_inbox(queue)
+    gate._take = c.Taker(queue)
     one = c.Quick(recv, "recv")(gate)
     queue.clear()
     return one
@@ -456,7 +456,7 @@ def garbage():
     take = module.Taker(deque([1])).__next__
     quick = module.Quick(len)
     gate = module.Gate()
-    gate._open_inbox(deque([1]))
+    gate._take = module.Taker(deque([1]))
     soon = module.Quick(lambda gate: "soon", "recv")
     begun = soon(gate)
     opened = [os.scandir("/")]  # warns when it goes, and is no business of the collector's

@@ -58,7 +58,7 @@ def make_socket(messages: list[Any], look: int) -> Any:
             self.inbox, self.outbox, self.core = deque(messages), deque[bytes](), built.Look()
             self.core.look = look
             self._open_gate(self.outbox, self.core, 9)
-            self._open_inbox(self.inbox)
+            self._take = built.Taker(self.inbox)
 
         async def send(self, body: bytes, *, timeout: float | None = None) -> object:
             if len(body) > 9:
@@ -318,7 +318,7 @@ def test_what_others_take_in_between_is_waited_for() -> None:
     second.close()
     quick.inbox.append(b"two")
     third = quick.recv(timeout=1)
-    quick._open_inbox(None)
+    quick._take = built.Taker(deque())
     with pytest.raises(StopIteration):
         third.send(None)
 
@@ -347,6 +347,10 @@ def test_none_can_be_made_by_itself() -> None:
     one = quick.send(b"body")
     with pytest.raises(TypeError, match="cannot create"):
         type(one)()
+    unbound: list[Any] = [Push.send, Pull.recv]
+    for method in unbound:
+        with pytest.raises(TypeError, match="missing"):
+            method(timeout=1)
     with pytest.raises(ValueError, match='is to "send" or to "recv", not to \'spend\''):
         built.Quick(print, "spend")
     one.close()

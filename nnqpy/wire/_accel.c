@@ -10,9 +10,8 @@
    last thing it changes, so a signal finds it done or not begun (the law of routing/core.py); the exception is memory that
    runs out. Nothing is kept between calls but in objects that never change (a `Step` does, but is for one task, as a coroutine
    is), so there is nothing to lock but the lists that are passed in, which a build without the interpreter lock has to hold
-   still. Such an object needs no tp_clear, as a tuple
-   needs none: what it refers to was there before it, so each cycle passes something else, which has one. With one it could
-   be met half gone: what is in the same garbage may still call it. */
+   still. Such an object needs no tp_clear, as a tuple needs none: what it refers to was there before it, so each cycle passes
+   something else, which has one. With one it could be met half gone: what is in the same garbage may still call it. */
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
@@ -44,10 +43,10 @@
 #endif
 
 typedef struct {
-    PyTypeObject *gate, *look, *pulse, *step;
-    PyObject *append, *popleft;           /* of collections.deque */
+    PyTypeObject *gate, *look, *pulse, *step, *taker;
     PyTypeObject *deque;
-    PyCFunction pop;                      /* what is behind `popleft`; NULL: it is not what it was */
+    PyObject *append, *popleft;             /* of it */
+    PyCFunction pop;                        /* what is behind `popleft`; NULL: it is not what it was */
     PyObject *press, *broken_off, *timeout; /* names */
 } State;
 
@@ -128,6 +127,68 @@ static PyObject *move(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
     Py_RETURN_NONE;
 }
 
+/* --- Taker -------------------------------------------------------------------------------------------------------- */
+
+typedef struct {
+    PyObject_HEAD
+    PyObject *queue, *popleft;
+    PyCFunction pop; /* what a call of `popleft` would end in; NULL: it is to be called */
+} Taker;
+
+static PyObject *taker_next(Taker *self) {
+    return self->pop != NULL ? self->pop(self->queue, NULL) : PyObject_Vectorcall(self->popleft, &self->queue, 1, NULL);
+}
+
+static PyObject *taker_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
+    PyObject *queue;
+    State *state = PyType_GetModuleState(type);
+    if (state == NULL || !no_keywords(type, kwargs) || !PyArg_ParseTuple(args, "O:Taker", &queue)) return NULL;
+    Taker *self = (Taker *)type->tp_alloc(type, 0);
+    if (self == NULL) return NULL;
+    self->queue = Py_NewRef(queue);
+    self->popleft = Py_NewRef(state->popleft);
+    self->pop = PyObject_TypeCheck(queue, state->deque) ? state->pop : NULL;
+    return (PyObject *)self;
+}
+
+static int taker_traverse(Taker *self, visitproc visit, void *arg) {
+    Py_VISIT(Py_TYPE(self));
+    Py_VISIT(self->queue);
+    Py_VISIT(self->popleft);
+    return 0;
+}
+
+static void taker_dealloc(Taker *self) {
+    PyTypeObject *type = Py_TYPE(self);
+    PyObject_GC_UnTrack(self);
+    Py_CLEAR(self->queue);
+    Py_CLEAR(self->popleft);
+    type->tp_free(self);
+    Py_DECREF(type);
+}
+
+PyDoc_STRVAR(taker_doc, "Taker(queue, /)\n--\n\n"
+                        "An iterator that takes from the left end of a deque; IndexError, as often as it is empty.\n\n"
+                        "So does the operator ~, in fewer steps of the interpreter; behind neither does a signal handler run.");
+
+static PyType_Slot taker_slots[] = {
+    {Py_tp_doc, (void *)taker_doc},
+    {Py_tp_new, taker_new},
+    {Py_tp_iter, PyObject_SelfIter},
+    {Py_tp_iternext, taker_next},
+    {Py_nb_invert, taker_next},
+    {Py_tp_traverse, taker_traverse},
+    {Py_tp_dealloc, taker_dealloc},
+    {0, NULL},
+};
+
+static PyType_Spec taker_spec = {
+    .name = "nnqpy._accel.Taker",
+    .basicsize = sizeof(Taker),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = taker_slots,
+};
+
 /* --- Look, Gate and Quick: the way of a message into a queue ------------------------------------------------------- */
 
 /* The base of a socket's core: what every sender compares. */
@@ -181,15 +242,13 @@ typedef struct {
     PyObject *queue; /* a deque; NULL: nothing goes this way */
     Look *core;
     Py_ssize_t small;
-    PyObject *inbox; /* a deque; NULL: nothing comes this way */
-    PyObject *take;  /* what takes from it, for Python */
+    PyObject *take; /* a taker; NULL: nothing comes this way */
 } Gate;
 
 static int gate_traverse(Gate *self, visitproc visit, void *arg) {
     Py_VISIT(Py_TYPE(self));
     Py_VISIT(self->queue);
     Py_VISIT(self->core);
-    Py_VISIT(self->inbox);
     Py_VISIT(self->take);
     return 0;
 }
@@ -197,7 +256,6 @@ static int gate_traverse(Gate *self, visitproc visit, void *arg) {
 static int gate_clear(Gate *self) {
     Py_CLEAR(self->queue);
     Py_CLEAR(self->core);
-    Py_CLEAR(self->inbox);
     Py_CLEAR(self->take);
     return 0;
 }
@@ -229,16 +287,8 @@ static PyObject *gate_open(Gate *self, PyTypeObject *defining, PyObject *const *
     Py_RETURN_NONE;
 }
 
-PyDoc_STRVAR(open_inbox_doc, "_open_inbox(queue, /)\n--\n\nLet messages be taken from a queue; None: no more.");
-
-static PyObject *gate_open_inbox(Gate *self, PyObject *queue) {
-    Py_XSETREF(self->inbox, queue == Py_None ? NULL : Py_NewRef(queue));
-    Py_RETURN_NONE;
-}
-
 static PyMethodDef gate_methods[] = {
     {"_open_gate", (PyCFunction)(void (*)(void))gate_open, METH_METHOD | METH_FASTCALL | METH_KEYWORDS, open_doc},
-    {"_open_inbox", (PyCFunction)gate_open_inbox, METH_O, open_inbox_doc},
     {NULL},
 };
 
@@ -274,6 +324,11 @@ typedef struct {
     State *state; /* of the module */
 } Quick;
 
+/* What takes a socket's messages, or NULL. */
+static Taker *taker_of(State *state, Gate *gate) {
+    return gate->take != NULL && Py_IS_TYPE(gate->take, state->taker) ? (Taker *)gate->take : NULL;
+}
+
 /* The socket to whose queue a call's one body may go, or NULL. */
 static Gate *gate_for(State *state, PyObject *const *args, size_t nargsf) {
     if (state->gate == NULL || PyVectorcall_NARGS(nargsf) != 2 || !PyBytes_CheckExact(args[1]) ||
@@ -283,9 +338,10 @@ static Gate *gate_for(State *state, PyObject *const *args, size_t nargsf) {
     return gate->queue != NULL && PyBytes_GET_SIZE(args[1]) <= gate->small ? gate : NULL;
 }
 
-/* Whether no argument is given by name but perhaps `timeout`. */
-static int plain(State *state, PyObject *names) {
+/* Whether no argument is given by name but perhaps `timeout`, which is then told; NULL: it is not given. */
+static int plain(State *state, PyObject *const *values, PyObject *names, PyObject **timeout) {
     Py_ssize_t keywords = names == NULL ? 0 : PyTuple_GET_SIZE(names);
+    *timeout = keywords ? values[0] : NULL;
     return !keywords || (keywords == 1 && PyTuple_GET_ITEM(names, 0) == state->timeout);
 }
 
@@ -321,12 +377,13 @@ static PyObject *press(State *state, PyObject *socket, PyObject *body, PyObject 
 
 static PyObject *quick_call(Quick *self, PyObject *const *args, size_t nargsf, PyObject *names) {
     State *state = self->state;
+    PyObject *timeout;
     Gate *gate = gate_for(state, args, nargsf);
-    if (gate == NULL || !plain(state, names)) return PyObject_Vectorcall(self->method, args, nargsf, names);
+    if (gate == NULL || !plain(state, args + 2, names, &timeout)) return PyObject_Vectorcall(self->method, args, nargsf, names);
     int done = queue_up(state, gate, args[1]);
     if (done < 0) return NULL;
     if (done) Py_RETURN_NONE;
-    return press(state, args[0], args[1], names != NULL && PyTuple_GET_SIZE(names) ? args[2] : Py_None);
+    return press(state, args[0], args[1], timeout == NULL ? Py_None : timeout);
 }
 
 static PyObject *send_soon(Quick *, PyObject *const *, size_t, PyObject *);
@@ -453,20 +510,23 @@ static PyObject *new_step(Quick *quick, Gate *gate, PyObject *body, PyObject *ti
 }
 
 static PyObject *send_soon(Quick *quick, PyObject *const *args, size_t nargsf, PyObject *names) {
+    PyObject *timeout;
     Gate *gate = gate_for(quick->state, args, nargsf);
-    if (gate == NULL || !plain(quick->state, names) || !steps(quick->state))
+    if (gate == NULL || !plain(quick->state, args + 2, names, &timeout) || !steps(quick->state))
         return PyObject_Vectorcall(quick->method, args, nargsf, names);
-    return new_step(quick, gate, args[1], names != NULL && PyTuple_GET_SIZE(names) ? args[2] : NULL);
+    return new_step(quick, gate, args[1], timeout);
 }
 
 static PyObject *take_soon(Quick *quick, PyObject *const *args, size_t nargsf, PyObject *names) {
     State *state = quick->state;
-    if (plain(state, names) && PyVectorcall_NARGS(nargsf) == 1 && state->gate != NULL && steps(state) &&
+    PyObject *timeout;
+    if (PyVectorcall_NARGS(nargsf) == 1 && plain(state, args + 1, names, &timeout) && state->gate != NULL && steps(state) &&
         PyObject_TypeCheck(args[0], state->gate)) {
         Gate *gate = (Gate *)args[0];
-        Py_ssize_t there = gate->inbox == NULL ? 0 : PyObject_Size(gate->inbox);
+        Taker *take = taker_of(state, gate);
+        Py_ssize_t there = take == NULL ? 0 : PyObject_Size(take->queue);
         if (there < 0) return NULL;
-        if (there) return new_step(quick, gate, NULL, names != NULL && PyTuple_GET_SIZE(names) ? args[1] : NULL);
+        if (there) return new_step(quick, gate, NULL, timeout);
     }
     return PyObject_Vectorcall(quick->method, args, nargsf, names);
 }
@@ -514,10 +574,10 @@ static int begin_step(Step *self, PyObject **result) {
         PyObject *args[] = {(PyObject *)self->gate, self->body, self->timeout == NULL ? Py_None : self->timeout};
         return hand_on(self, PyObject_VectorcallMethod(state->press, args, 3, NULL)) ? 0 : -1;
     }
-    PyObject *inbox = self->body == NULL ? Py_XNewRef(self->gate->inbox) : NULL;
-    if (inbox != NULL) {
-        *result = PyObject_Vectorcall(state->popleft, &inbox, 1, NULL);
-        Py_DECREF(inbox);
+    Taker *take = self->body == NULL ? (Taker *)Py_XNewRef((PyObject *)taker_of(state, self->gate)) : NULL;
+    if (take != NULL) {
+        *result = taker_next(take);
+        Py_DECREF(take);
         if (*result != NULL) return 1;
         if (!PyErr_ExceptionMatches(PyExc_IndexError)) return -1;
         PyErr_Clear(); /* somebody else has taken it meanwhile */
@@ -669,17 +729,15 @@ static void step_dealloc(Step *self) {
 static PyObject *step_named(Step *self, void *name) { return PyObject_GetAttrString(self->quick->method, name); }
 
 /* What a debugger wants to know of a coroutine; of one that was over in C there is nothing to see. */
-static PyObject *step_shown(Step *self, void *name) {
+static PyObject *step_seen(Step *self, const char *name, PyObject *over) {
     PyObject *rest = step_rest(self);
     if (rest != NULL) return PyObject_GetAttrString(rest, name);
-    return PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
+    return PyErr_Occurred() ? NULL : Py_NewRef(over);
 }
 
-static PyObject *step_is(Step *self, void *name) {
-    PyObject *rest = step_rest(self);
-    if (rest != NULL) return PyObject_GetAttrString(rest, name);
-    return PyErr_Occurred() ? NULL : Py_NewRef(Py_False);
-}
+static PyObject *step_shown(Step *self, void *name) { return step_seen(self, name, Py_None); }
+
+static PyObject *step_is(Step *self, void *name) { return step_seen(self, name, Py_False); }
 
 static PyGetSetDef step_values[] = {
     {"__name__", (getter)step_named, NULL, NULL, "__name__"},
@@ -720,68 +778,6 @@ static PyType_Spec step_spec = {
     .basicsize = sizeof(Step),
     .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE | Py_TPFLAGS_DISALLOW_INSTANTIATION,
     .slots = step_slots,
-};
-
-/* --- Taker -------------------------------------------------------------------------------------------------------- */
-
-typedef struct {
-    PyObject_HEAD
-    PyObject *queue, *popleft;
-    PyCFunction pop; /* what a call of `popleft` would end in; NULL: it is to be called */
-} Taker;
-
-static PyObject *taker_next(Taker *self) {
-    return self->pop != NULL ? self->pop(self->queue, NULL) : PyObject_Vectorcall(self->popleft, &self->queue, 1, NULL);
-}
-
-static PyObject *taker_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
-    PyObject *queue;
-    State *state = PyType_GetModuleState(type);
-    if (state == NULL || !no_keywords(type, kwargs) || !PyArg_ParseTuple(args, "O:Taker", &queue)) return NULL;
-    Taker *self = (Taker *)type->tp_alloc(type, 0);
-    if (self == NULL) return NULL;
-    self->queue = Py_NewRef(queue);
-    self->popleft = Py_NewRef(state->popleft);
-    self->pop = PyObject_TypeCheck(queue, state->deque) ? state->pop : NULL;
-    return (PyObject *)self;
-}
-
-static int taker_traverse(Taker *self, visitproc visit, void *arg) {
-    Py_VISIT(Py_TYPE(self));
-    Py_VISIT(self->queue);
-    Py_VISIT(self->popleft);
-    return 0;
-}
-
-static void taker_dealloc(Taker *self) {
-    PyTypeObject *type = Py_TYPE(self);
-    PyObject_GC_UnTrack(self);
-    Py_CLEAR(self->queue);
-    Py_CLEAR(self->popleft);
-    type->tp_free(self);
-    Py_DECREF(type);
-}
-
-PyDoc_STRVAR(taker_doc, "Taker(queue, /)\n--\n\n"
-                        "An iterator that takes from the left end of a deque; IndexError, as often as it is empty.\n\n"
-                        "So does the operator ~, in fewer steps of the interpreter; behind neither does a signal handler run.");
-
-static PyType_Slot taker_slots[] = {
-    {Py_tp_doc, (void *)taker_doc},
-    {Py_tp_new, taker_new},
-    {Py_tp_iter, PyObject_SelfIter},
-    {Py_tp_iternext, taker_next},
-    {Py_nb_invert, taker_next},
-    {Py_tp_traverse, taker_traverse},
-    {Py_tp_dealloc, taker_dealloc},
-    {0, NULL},
-};
-
-static PyType_Spec taker_spec = {
-    .name = "nnqpy._accel.Taker",
-    .basicsize = sizeof(Taker),
-    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE,
-    .slots = taker_slots,
 };
 
 /* --- StreamCodec -------------------------------------------------------------------------------------------------- */
@@ -1979,7 +1975,9 @@ static int begin(PyObject *module) {
     if (state->gate == NULL) return -1;
     state->step = add(module, &step_spec);
     if (state->step == NULL) return -1;
-    PyType_Spec *plain[] = {&quick_spec, &taker_spec, &codec_spec, &prefixes_spec};
+    state->taker = add(module, &taker_spec);
+    if (state->taker == NULL) return -1;
+    PyType_Spec *plain[] = {&quick_spec, &codec_spec, &prefixes_spec};
     for (size_t i = 0; i < sizeof plain / sizeof *plain; i++) {
         PyTypeObject *type = add(module, plain[i]);
         if (type == NULL) return -1;
@@ -2010,7 +2008,7 @@ static int begin(PyObject *module) {
 static int module_traverse(PyObject *module, visitproc visit, void *arg) {
     State *state = state_of(module);
     PyObject *all[] = {(PyObject *)state->gate, (PyObject *)state->look, (PyObject *)state->pulse,
-                       (PyObject *)state->step, (PyObject *)state->deque, state->append, state->popleft};
+                       (PyObject *)state->step, (PyObject *)state->taker, (PyObject *)state->deque, state->append, state->popleft};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) Py_VISIT(all[i]);
     return 0;
 }
@@ -2022,6 +2020,7 @@ static int module_clear(PyObject *module) {
     Py_CLEAR(state->look);
     Py_CLEAR(state->pulse);
     Py_CLEAR(state->step);
+    Py_CLEAR(state->taker);
     return 0;
 }
 
