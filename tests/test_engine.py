@@ -20,7 +20,7 @@ from nnqpy.patterns.pipeline import PullCore, PushCore
 from nnqpy.wire.stream import IPC, TCP
 from tests.kit.cores import queue
 from tests.kit.engines import Line, Socket, close_lines, connected, unwire, wire
-from tests.kit.interrupts import interrupt
+from tests.kit.interrupts import handlers, interrupt
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -692,10 +692,6 @@ class Reading:
             if not self._pieces or self.line.engine.gone:
                 return
             self.line.feed(self._pieces.popleft())
-
-
-handlers = pytest.mark.parametrize("error", [KeyboardInterrupt, TimeoutError], ids=["Ctrl-C", "alarm"])
-"""What signal handlers raise; the latter is an OSError, too."""
 
 
 def every_interrupt(

@@ -26,7 +26,7 @@ from nnqpy import Closed
 from nnqpy.accel import compiled
 from nnqpy.asyncio import Pair1, Pull, Push
 from tests.kit.halves import HALVES
-from tests.kit.interrupts import interrupt
+from tests.kit.interrupts import handlers, interrupt
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Generator
@@ -545,7 +545,7 @@ def test_an_interrupt_loses_no_message_that_is_awaited(way: str) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:coroutine:RuntimeWarning")
-@pytest.mark.parametrize("error", [KeyboardInterrupt, TimeoutError], ids=["Ctrl-C", "alarm"])
+@handlers
 def test_an_interrupted_send_leaves_its_message_to_somebody(error: type[BaseException]) -> None:
     """It is queued or it is not; but if it is, it goes, although its sender does no more about it."""
 

@@ -29,7 +29,7 @@ from nnqpy.wire.stream import TCP
 from tests.kit.cores import queue
 from tests.kit.engines import Line, Socket, close_lines, connected, give_back, unwire, wire
 from tests.kit.interleaving import Actor, intrude, polite, schedules
-from tests.kit.interrupts import interrupt
+from tests.kit.interrupts import handlers, interrupt
 from tests.kit.peers import FakePeer, marry
 
 if TYPE_CHECKING:
@@ -338,7 +338,7 @@ SENDERS: Final[dict[str, tuple[Callable[[World], object], list[bytes]]]] = {
 }
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt, TimeoutError], ids=["Ctrl-C", "alarm"])
+@handlers
 @pytest.mark.parametrize(("send", "bodies"), SENDERS.values(), ids=SENDERS.keys())
 def test_a_sender_who_was_interrupted_left_its_messages_to_somebody(
     worlds: Callable[..., World],

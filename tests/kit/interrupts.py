@@ -17,11 +17,16 @@ import dis
 from inspect import CO_GENERATOR
 from typing import TYPE_CHECKING, Final
 
+import pytest
+
 from tests.kit.instructions import watching
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import CodeType, FrameType
+
+handlers = pytest.mark.parametrize("error", [KeyboardInterrupt, TimeoutError], ids=["Ctrl-C", "alarm"])
+"""What a signal handler raises: the second is an `OSError`, as the errors of connections are."""
 
 _CALLS: Final = {"CALL", "CALL_KW", "CALL_FUNCTION_EX"}
 _LOOPS: Final = ("JUMP_BACKWARD", "POP_JUMP_BACKWARD")

@@ -19,7 +19,7 @@ import pytest
 from nnqpy.errors import Reason, TlsError
 from nnqpy.transport import tls as module
 from nnqpy.transport.tls import CHUNK, CRUMB, RECORD, WHOLE, TlsStream
-from tests.kit.interrupts import interrupt
+from tests.kit.interrupts import handlers, interrupt
 from tests.kit.programs import program
 from tests.kit.tls import PATIENCE, Ends, ends, take, wait
 
@@ -741,7 +741,7 @@ SENDS: Final[dict[str, tuple[list[bytes | list[bytes]], int | None, int]]] = {
 }
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt, TimeoutError], ids=["Ctrl-C", "alarm"])
+@handlers
 @pytest.mark.parametrize(("sends", "buffer", "size"), SENDS.values(), ids=SENDS)
 def test_no_byte_is_lost_or_doubled_wherever_a_call_is_interrupted(
     config: TlsConfig, sends: list[bytes | list[bytes]], buffer: int | None, size: int, error: type[BaseException]

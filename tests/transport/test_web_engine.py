@@ -14,7 +14,7 @@ from nnqpy.transport.web import engines
 from nnqpy.wire.websocket import WebSocket
 from tests.kit.cores import queue
 from tests.kit.engines import Line, Socket, close_lines
-from tests.kit.interrupts import interrupt
+from tests.kit.interrupts import handlers, interrupt
 
 if TYPE_CHECKING:
     import socket
@@ -105,7 +105,7 @@ def heard(data: bytes) -> tuple[list[bytes], Reason]:
     return bodies, client.end().reason
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt, TimeoutError], ids=["Ctrl-C", "alarm"])
+@handlers
 @pytest.mark.parametrize("layered", [False, True], ids=["ws", "layered"])
 @pytest.mark.parametrize("buffer", [None, 4608], ids=["all fits", "little fits"])
 def test_a_pong_and_messages_stay_in_step_wherever_they_are_interrupted(
