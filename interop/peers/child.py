@@ -78,7 +78,8 @@ class Child:
             self._process.stdin.write(words)
             self._process.stdin.flush()
         except BrokenPipeError as error:
-            raise PeerFailed(f"is gone: `{self._command}`{self._last_words()}") from error
+            code = self._process.wait(PATIENCE)
+            raise PeerFailed(f"ended with {code}: `{self._command}`{self._last_words()}") from error
 
     def write_all(self, words: bytes) -> None:
         """Feed its input and end it."""
