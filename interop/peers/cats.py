@@ -15,7 +15,7 @@ empty ``--data``; it receives no message of more than 1 MiB, the number in front
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import IO, TYPE_CHECKING, ClassVar, Final
+from typing import IO, TYPE_CHECKING, Final
 
 from interop.peers.child import Child
 from interop.peers.peer import PeerFailed
@@ -40,14 +40,16 @@ class Cat(ABC):
     """
 
     one_body = True
-    _soon: ClassVar[str]
-    """Seconds until it says again what waits for nobody, as a Pub's: the first that comes is as good as another."""
 
     def __init__(self, protocol: str, side: Side, url: str, *, speaks: bool) -> None:
         self.url = url
         self._call = self._words(protocol, side, url)
-        soon = self._soon if protocol in {"pub", "bus", "surveyor"} else _IDLE
-        self._repeat = [] if protocol in {"rep", "respondent"} else ["--interval", soon]
+        if protocol in {"rep", "respondent"}:
+            self._repeat: list[str] = []
+        elif protocol in {"pub", "bus", "surveyor"}:
+            self._repeat = self._again(protocol)
+        else:
+            self._repeat = ["--interval", _IDLE]
         self._child: Child | None = None
         if not speaks:
             self._launch(self._call)
@@ -55,6 +57,10 @@ class Cat(ABC):
     @abstractmethod
     def _words(self, protocol: str, side: Side, url: str) -> list[str]:
         """The program, its socket and its output's format."""
+
+    @abstractmethod
+    def _again(self, protocol: str) -> list[str]:
+        """Have it say again soon what waits for nobody, as a Pub's: the first that comes is as good as another."""
 
     def send(self, body: bytes) -> None:
         self._speak(body, self._repeat)
@@ -83,8 +89,6 @@ class Cat(ABC):
 class Nngcat(Cat):
     """nng's own program."""
 
-    _soon = "1"  # the least that it takes: whole seconds
-
     def _words(self, protocol: str, side: Side, url: str) -> list[str]:
         where = "--listen" if side == "bind" else "--dial"
         # Dial again and again, as the others do. (Its --verbose is no sign of life: not flushed before a message is.)
@@ -96,6 +100,13 @@ class Nngcat(Cat):
             "--async",
             *_habits(protocol),
         ]
+
+    def _again(self, protocol: str) -> list[str]:
+        if protocol != "surveyor":
+            return ["--interval", "1"]  # the least that it takes: whole seconds
+        # A survey is over after a second, and one sent in that moment hangs for ever: nng 1.5.2's send stops the last
+        # one's timer under the lock that the timer's callback waits for (survey.c; nng 1.7 has no such timer).
+        return ["--delay", "1", "--interval", "2"]
 
     def send_copies(self, body: bytes, count: int) -> None:
         """Have it send `body` that many times, back to back, and then end by itself."""
@@ -111,11 +122,12 @@ class Nngcat(Cat):
 class Nanocat(Cat):
     """nanomsg's program."""
 
-    _soon = "0.05"
-
     def _words(self, protocol: str, side: Side, url: str) -> list[str]:
         where = "--bind" if side == "bind" else "--connect"
         return ["nanocat", f"--{protocol}", where, url, *_habits(protocol)]
+
+    def _again(self, protocol: str) -> list[str]:
+        return ["--interval", "0.05"]
 
 
 def _habits(protocol: str) -> list[str]:
