@@ -109,6 +109,7 @@ def test_our_receiver_comes_back_to_its_address(
             peer.attached()
 
             assert body_of(peer, body, socket) == body
+            peer.ready()
         peer.detached()
 
 

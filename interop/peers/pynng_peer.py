@@ -57,6 +57,16 @@ class PynngPeer:
         for _ in range(count):
             self._child.take("s")
 
+    def ready(self) -> None:
+        """Wait until a send of its would not wait: one that has no queue is done with all it was told to send.
+
+        Before that, do not close the connection of a push that is to send again: nng 1.11 puts a connection back into
+        those that are ready to send when a send on it is done, also if it was closed in between, and a later send by what
+        is freed then kills the process (push.c: ``push0_send_cb`` after ``push0_pipe_close``).
+        """
+        self._order(b"w")
+        self._child.take("w")
+
     def receive(self, count: int = 1) -> list[bytes]:
         return [self._child.take("r") for _ in range(count)]
 

@@ -8,9 +8,11 @@ many bytes.
 
 ======  =====================================================================================
 orders  ``s`` send this body (an answer: as soon as a question is there), ``p`` send to this pipe (4 bytes) this body,
-        ``g`` go: receive (for a socket that was started ``held``), ``o`` set this option, ``c`` close and end
+        ``g`` go: receive (for a socket that was started ``held``), ``o`` set this option, ``w`` wait until a send would
+        not wait, ``c`` close and end
 tells   ``u`` listening or dialling (the versions), ``r`` received this body, ``s`` sent one, ``+`` a peer was attached,
-        ``-`` a connection was removed, ``x`` no answer, and the error's name, ``c`` closed, ``e`` an error's text
+        ``-`` a connection was removed, ``x`` no answer, and the error's name, ``w`` a send would not wait, ``c`` closed,
+        ``e`` an error's text
 flags   ``held``: do not receive before ``g`` (with ``contexts``: do not answer); ``poly``: a polyamorous Pair1, which tells
         of what it received also the pipe, 4 bytes in front; ``contexts``: each ``s`` is asked in a context of its own, and
         what it tells is the question, `BY` and the answer; or (rep, respondent) `SERVERS` contexts answer, each with
@@ -24,6 +26,7 @@ from __future__ import annotations
 
 import os
 import queue
+import select
 import sys
 import threading
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -89,6 +92,8 @@ class Pynng(Talks, Protocol):
 
     @property
     def socket(self) -> object: ...
+    @property
+    def send_fd(self) -> int: ...
     @property
     def pipes(self) -> tuple[Pipe, ...]: ...
 
@@ -171,6 +176,9 @@ class Peer:
         elif kind == b"o":
             name, _, value = word.decode().partition("=")
             setattr(self.socket, name, int(value))
+        elif kind == b"w":
+            select.select([self.socket.send_fd], [], [])  # nng marks it as readable
+            tell(b"w")
         elif kind == b"c":
             self.socket.close()
             tell(b"c")
