@@ -30,6 +30,7 @@ from tests.kit.cores import queue
 from tests.kit.engines import Line, Socket, close_lines, connected, give_back, unwire, wire
 from tests.kit.interleaving import Actor, intrude, polite, schedules
 from tests.kit.interrupts import handlers, interrupt
+from tests.kit.janitors import employ
 from tests.kit.peers import FakePeer, marry
 
 if TYPE_CHECKING:
@@ -63,44 +64,13 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return made
 
 
-class Janitor:
-    """The janitor's part in keeping promises, one step at a time."""
-
-    def __init__(self, turns: Turns) -> None:
-        self.turns = turns
-        self.told = False
-        """Somebody has asked for a tick, or the last one asked for the next."""
-        self.verdicts: list[Verdict] = []
-
-    def __call__(self, turns: Turns) -> None:
-        assert turns is self.turns
-        self.told = True
-
-    def tick(self) -> None:
-        """Sweep once, as `reactor.Janitor` does."""
-        self.told = False
-        verdict = self.turns.tend()
-        self.verdicts.append(verdict)
-        if verdict is Verdict.BUSY:
-            self.told = True
-
-    def keep(self) -> None:
-        """Tick until nothing is left to do, which must not take for ever."""
-        for _ in range(20):
-            if not self.told:
-                return
-            self.tick()
-        raise AssertionError(f"the janitor never rests: {self.verdicts[-5:]}")
-
-
 class World:
     """A real Push, a janitor that moves when it is told to, and peers."""
 
     def __init__(self, *rooms: int | None) -> None:
         self.push = Push()
         self.core, self.turns = self.push._core, self.push._turns
-        self.janitor = Janitor(self.turns)
-        self.turns._janitor = self.turns._watcher = self.janitor
+        self.janitor = employ(self.turns)
         self.peers = [FakePeer(room) for room in rooms]
         marry(self.turns, *self.peers)
         self.janitor.keep()
@@ -1286,6 +1256,7 @@ def test_a_message_that_the_drain_took_along_is_accepted() -> None:
 def test_what_is_queued_after_the_close_is_its_senders_to_take_back(make: Callable[[], BaseSocket]) -> None:
     """The janitor comes by in between, and does not take it for one more that nobody is there for."""
     sock = make()
+    employ(sock._turns)
     close_at_once(sock._ends)
     late = Addressed.to(1, b"", b"late") if make in {Rep, Respondent} else b"late"
     sock._core.outbox.append(late)
@@ -1562,6 +1533,7 @@ def test_a_large_message_to_peers_of_their_own_queues_waits_for_nothing(clock: C
     """Who is behind misses it now or does not: that is not to depend on what comes next."""
     with Pub(linger=0) as pub:
         peer = FakePeer()
+        employ(pub._turns)
         marry(pub._turns, peer)
         clock.now += 1
 

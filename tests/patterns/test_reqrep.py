@@ -19,6 +19,7 @@ from nnqpy.routing.core import NEVER, SMALL
 from tests.kit.cores import queue
 from tests.kit.interleaving import intrude
 from tests.kit.interrupts import interrupt
+from tests.kit.janitors import employ
 from tests.kit.peers import FakePeer, frame, marry
 from tests.kit.waiters import FakeWaiter
 
@@ -454,6 +455,7 @@ def test_a_peer_that_dies_right_after_it_was_written_is_replaced() -> None:
 
     first, second = FakePeer(), FakePeer()
     with Unlucky() as req:
+        employ(req._turns)
         marry(req._turns, first)
         req.send(b"question")
         (payload,) = first.written
