@@ -18,6 +18,7 @@ from nnqpy import reactor
 from nnqpy.accel import Gate, move, taker
 from nnqpy.errors import TimedOut, UnsupportedOperation, WouldBlock
 from nnqpy.events import DrainReport, EventsLost, SocketClosed
+from nnqpy.locks import Lock, RLock, take
 from nnqpy.options import MIB, Options, check_seconds
 from nnqpy.schemes import dial, listen
 from nnqpy.turns import State, Turns, exiting, wake
@@ -83,7 +84,7 @@ class Ends:
         self.turns = turns
         self.listeners: list[Listener] = []
         self.dialers: list[AnyDialer] = []
-        self._lock = threading.Lock()
+        self._lock = Lock()
 
         self._on_event = on_event
         self._logs: list[weakref.ref[EventLog]] = []
@@ -97,7 +98,7 @@ class Ends:
         """It was said already that nobody has closed the socket."""
         self.closers: deque[Waiter] = deque()
         """Those who wait for somebody else's close to end."""
-        self.beginning = threading.RLock()
+        self.beginning = RLock()
         self.shutting = threading.Lock()
         if on_event is not None:
             turns.core.emit = self.tell
@@ -155,7 +156,7 @@ class Ends:
         """
         untold = self._untold
         untold.append(event)
-        while untold and self._telling.acquire(blocking=False):
+        while untold and take(self._telling):
             try:
                 while True:
                     if not untold:
@@ -596,7 +597,7 @@ def _wait_for_late_senders(core: SocketCore, closing: Closing) -> None:
 def shut(ends: Ends) -> DrainReport:
     """The last steps of a close, after the draining: endpoints, peers, descriptors, report. Done once."""
     closing = None if ends.turns.state is State.FORKED else ends.closing
-    if ends.report is None and closing is not None and ends.shutting.acquire(blocking=False):
+    if ends.report is None and closing is not None and take(ends.shutting):
         try:
             ends.close()
             unread = ends.turns.shut()[1]

@@ -13,7 +13,6 @@ import errno
 import logging
 import os
 import random
-import threading
 from collections import deque
 from time import monotonic
 from typing import TYPE_CHECKING, Final, Literal
@@ -30,6 +29,7 @@ from nnqpy.events import (
     Listening,
     PeerRefused,
 )
+from nnqpy.locks import Lock
 from nnqpy.proto import describe
 from nnqpy.transport import inproc, transport_for
 from nnqpy.turns import State
@@ -210,7 +210,7 @@ class StreamListener(Endpoint):
         self._unwelcomed: dict[asyncio.Task[None], socket.socket] = {}
         """Connections whose greeting has not begun: cancelled now, it would never see its socket."""
         self._throttled = False
-        self._closing = threading.Lock()
+        self._closing = Lock()
         reactor.stray_sockets.add(self._bound.sock)
         self._core.emit(Listening(self.url))
         self._janitor.call(self._watch)
@@ -435,7 +435,7 @@ class InprocDialer(Dialer):
     def __init__(self, turns: Turns, address: InprocAddress) -> None:
         super().__init__(turns)
         self.address = address
-        self._joining = threading.Lock()
+        self._joining = Lock()
         self._core.emit(Connecting(self.url, 1))
         self.join()
         self._janitor.start(self._run())
@@ -490,7 +490,7 @@ class InprocDialer(Dialer):
         return self.up
 
 
-_names = threading.Lock()
+_names = Lock()
 _listeners: dict[str, InprocListener] = {}
 _waiting: dict[str, list[InprocDialer]] = {}
 
@@ -498,7 +498,7 @@ _waiting: dict[str, list[InprocDialer]] = {}
 def _after_fork() -> None:
     """In a forked child no name is bound; whoever held the lock is not here to give it back."""
     global _names  # noqa: PLW0603  # nobody here can give the old lock back
-    _names = threading.Lock()
+    _names = Lock()
     _listeners.clear()
     _waiting.clear()
 

@@ -21,6 +21,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 
 from nnqpy import accel
+from nnqpy.locks import Lock
 from nnqpy.poller import HANG_UP, STRAY, Bell
 from nnqpy.routing.core import NEVER
 from nnqpy.turns import Verdict
@@ -435,7 +436,7 @@ class _Process:
     """What this process has one of."""
 
     def __init__(self) -> None:
-        self.lock = threading.Lock()
+        self.lock = Lock()
         self.janitor: Janitor | None = None
 
 
@@ -495,7 +496,7 @@ def _after_fork() -> None:
     parent = _Process()
     parent.janitor, _process.janitor = _process.janitor, None
     _forgotten.append(parent)
-    _process.lock = threading.Lock()
+    _process.lock = Lock()
     inherited = tuple(sockets)
     for turns in inherited:
         turns.disown()  # all of them first: whatever comes after cannot keep one of them open

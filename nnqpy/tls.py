@@ -11,13 +11,14 @@ from __future__ import annotations
 import logging
 import os
 import ssl
-import threading
 import warnings
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from functools import partial
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias
+
+from nnqpy.locks import Lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -131,7 +132,7 @@ class _Kept:
 
     def __init__(self, config: TlsConfig) -> None:
         self._config = config
-        self._lock = threading.Lock()
+        self._lock = Lock()
         self._files: list[FilePath] = [path for path in (config.ca, config.cert, config.key) if path is not None]
         self.trouble: str | None = None
         self._stamps = self._look()

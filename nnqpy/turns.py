@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Final
 from nnqpy import accel
 from nnqpy.errors import Closed, ForkedError, NnqError, Reason
 from nnqpy.events import PeerAdded
+from nnqpy.locks import Lock, take
 from nnqpy.poller import MOST, READABLE, WRITABLE_ONCE, Bell, Poller
 from nnqpy.routing.core import NEVER, ignore
 from nnqpy.routing.send_pump import BATCH_BYTES
@@ -114,9 +115,6 @@ class Verdict(Enum):
     """Messages wait for a first peer, whose attaching makes a new promise."""
 
 
-_NO_WAIT: Final = (False,)
-
-
 class Turn:
     """The right to do one direction's I/O, and the line of those who wait for its fruit."""
 
@@ -138,19 +136,10 @@ class Turn:
     def take(self) -> bool:
         """Take the turn if it is free.
 
-        A signal handler may raise as soon as the lock is ours: then the lock goes back before the error goes
-        on. Between our return and the caller's `try` there is no call, so no handler runs. The caller gives it back by
-        ``lock.release()`` as the first thing in `finally`: a call of a Python function might be broken off as it is
-        entered. Then it wakes the next in line; if it is interrupted before that, the janitor does (`Turns.tend`).
+        The caller gives it back as a lock that was taken by `take`, then wakes the next in line; if it is interrupted
+        before that, the janitor does (`Turns.tend`).
         """
-        got: list[bool] = []
-        try:
-            got.extend(map(self.lock.acquire, _NO_WAIT))
-            return got[0]
-        except BaseException:
-            if got and got[0]:
-                self.lock.release()
-            raise
+        return take(self.lock)
 
     def wake(self, number: int = 1) -> None:
         """Wake the first `number` in line."""
@@ -963,7 +952,7 @@ class Turns:
         """In a forked child: the socket belongs to the parent from now on."""
         self.state = State.FORKED
         self.core.look = -1
-        self.core.lock = threading.Lock()
+        self.core.lock = Lock()
 
     def forked(self) -> None:
         """In a forked child: let go of what was inherited. Nothing is sent, nobody is told."""

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import errno
 import os
-import threading
 from typing import TYPE_CHECKING, Final, Literal
 
 from nnqpy.endpoint import Endpoint, StreamDialer, StreamListener
 from nnqpy.errors import ProtocolError, Reason
+from nnqpy.locks import Lock
 from nnqpy.transport import tcp
 from nnqpy.wire.websocket import ClientUpgrade, ServerUpgrade, Upgraded
 
@@ -127,14 +127,14 @@ class WebDialer(Web, StreamDialer):
         return self, found.rest
 
 
-_ports = threading.Lock()
+_ports = Lock()
 _webs: list[WebListener] = []
 
 
 def _after_fork() -> None:
     """In a forked child nobody listens; whoever held the lock is not here to give it back."""
     global _ports  # noqa: PLW0603  # nobody here can give the old lock back
-    _ports = threading.Lock()
+    _ports = Lock()
     _webs.clear()
 
 

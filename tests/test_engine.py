@@ -653,7 +653,7 @@ def test_a_peer_is_described_as_it_is_now() -> None:
 
 # --- interrupts --------------------------------------------------------------------------------------------
 
-OURS: Final = ("nnqpy.engine", "nnqpy.routing", "nnqpy.wire", "nnqpy.turns", "nnqpy.poller")
+OURS: Final = ("nnqpy.engine", "nnqpy.routing", "nnqpy.wire", "nnqpy.turns", "nnqpy.locks", "nnqpy.poller")
 
 LARGE_BODY: Final = bytes(range(256)) * (LARGE // 128)
 READS: Final[dict[str, tuple[list[bytes], list[int], int]]] = {

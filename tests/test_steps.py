@@ -558,6 +558,7 @@ def test_an_interrupted_send_leaves_its_message_to_somebody(error: type[BaseExce
                 at,
                 "nnqpy.awaiting.sockets",
                 "nnqpy.turns",
+                "nnqpy.locks",
                 error=error,
             )
             sending.close()

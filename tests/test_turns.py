@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from nnqpy.base import BaseSocket
     from nnqpy.turns import Turns
 
-OURS: Final = ("nnqpy.turns", "nnqpy.routing", "nnqpy.engine", "nnqpy.wire", "nnqpy.poller")
+OURS: Final = ("nnqpy.turns", "nnqpy.locks", "nnqpy.routing", "nnqpy.engine", "nnqpy.wire", "nnqpy.poller")
 
 
 in_python = getattr(Push.send, "__wrapped__", Push.send)
@@ -161,7 +161,7 @@ def test_an_interrupted_take_leaves_no_lock_behind(held: bool) -> None:
         turn = Turn()
         if held:
             turn.lock.acquire()
-        if not interrupt(turn.take, at, "nnqpy.turns"):
+        if not interrupt(turn.take, at, "nnqpy.turns", "nnqpy.locks"):
             assert at > 1
             return
         assert turn.lock.locked() is held

@@ -13,7 +13,6 @@ at calls and backward jumps. The next holder of the turn goes on from the record
 
 from __future__ import annotations
 
-import threading
 from collections import Counter, deque
 from itertools import count
 from operator import length_hint
@@ -22,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from nnqpy.accel import Look
 from nnqpy.errors import Reason
 from nnqpy.events import PeerRemoved, Stats
+from nnqpy.locks import Lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -172,7 +172,7 @@ class SocketCore(Look):
 
     def __init__(self, options: Options) -> None:
         self.options = options
-        self.lock = threading.Lock()
+        self.lock = Lock()
         self.peers: dict[int, Peer] = {}
         self.lost_in: deque[Peer] = deque()
         self.lost_out: deque[Peer] = deque()

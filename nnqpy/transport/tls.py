@@ -24,10 +24,10 @@ import ssl
 from functools import cache
 from itertools import cycle
 from operator import call
-from threading import Lock
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 from nnqpy.errors import Reason, SystemErrors, TlsError, is_the_systems
+from nnqpy.locks import Lock
 from nnqpy.tls import Certificate, TlsConfig
 from nnqpy.transport import tcp
 

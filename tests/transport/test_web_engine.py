@@ -28,6 +28,7 @@ OURS: Final = (
     "nnqpy.routing",
     "nnqpy.transport.web",
     "nnqpy.turns",
+    "nnqpy.locks",
     "nnqpy.poller",
     "tests.transport.test_web_engine",
 )
