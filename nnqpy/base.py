@@ -128,7 +128,8 @@ class Ends:
     def any_open(self) -> bool:
         """Whether a peer may still come."""
         with self._lock:
-            return any(not end.closed for end in (*self.listeners, *self.dialers))
+            ends = (*self.listeners, *self.dialers)
+        return any(not end.closed for end in ends)
 
     def close(self) -> None:
         """Close all of them."""
