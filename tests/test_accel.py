@@ -421,7 +421,7 @@ def test_a_list_that_a_finalizer_empties_is_not_read_beyond_its_end() -> None:
 
 
 LATE = """
-import gc, os, sys, warnings, weakref
+import ctypes, gc, os, sys, warnings
 from collections import deque
 from importlib.util import module_from_spec
 from nnqpy import _accel
@@ -429,11 +429,10 @@ from nnqpy import _accel
 seen = []
 
 class Holder:
-    def __del__(self):  # called before anything is taken apart
-        seen.append(weakref.ref(self))
+    pass
 
-def late(*_):  # called while it is
-    peek, take, make, move, quick, wrap, soon, gate, begun = seen[0]().calls
+def late(*_):  # called while the garbage is taken apart, when no weak reference to it is left
+    peek, take, make, move, quick, wrap, soon, gate, begun = ctypes.cast(seen[0], ctypes.py_object).value
     for call in (
         lambda: peek(b"x", 0, -1),
         take,
@@ -464,6 +463,7 @@ def garbage():
     holder = Holder()
     holder.calls = peek, take, module.Taker, module.move, quick, module.Quick, soon, gate, begun
     holder.rest = opened, holder
+    seen.append(id(holder.calls))
 
 warnings.simplefilter("always")
 warnings.showwarning = late
