@@ -739,6 +739,15 @@ static PyObject *step_shown(Step *self, void *name) { return step_seen(self, nam
 
 static PyObject *step_is(Step *self, void *name) { return step_seen(self, name, Py_False); }
 
+#if PY_VERSION_HEX >= 0x030F0000 /* what inspect.getcoroutinestate asks for; before 3.15 it asks for the others */
+static PyObject *step_state(Step *self, void *name) {
+    PyObject *closed = PyUnicode_FromString("CORO_CLOSED");
+    PyObject *state = closed == NULL ? NULL : step_seen(self, name, closed);
+    Py_XDECREF(closed);
+    return state;
+}
+#endif
+
 static PyGetSetDef step_values[] = {
     {"__name__", (getter)step_named, NULL, NULL, "__name__"},
     {"__qualname__", (getter)step_named, NULL, NULL, "__qualname__"},
@@ -747,6 +756,9 @@ static PyGetSetDef step_values[] = {
     {"cr_frame", (getter)step_shown, NULL, NULL, "cr_frame"},
     {"cr_origin", (getter)step_shown, NULL, NULL, "cr_origin"},
     {"cr_running", (getter)step_is, NULL, NULL, "cr_running"},
+#if PY_VERSION_HEX >= 0x030F0000
+    {"cr_state", (getter)step_state, NULL, NULL, "cr_state"},
+#endif
     {"cr_suspended", (getter)step_is, NULL, NULL, "cr_suspended"},
     {NULL},
 };
