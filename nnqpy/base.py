@@ -94,6 +94,8 @@ class Ends:
 
         self.closing: Closing | None = None
         self.report: DrainReport | None = None
+        self.over = False
+        """The last steps of the close are all done."""
         self.warned = False
         """It was said already that nobody has closed the socket."""
         self.closers: deque[Waiter] = deque()
@@ -169,7 +171,6 @@ class Ends:
     def _tell(self, event: Event) -> None:
         if self._all_told:
             return  # SocketClosed is the last one
-        self._all_told = isinstance(event, SocketClosed)
         for ref in self._logs:
             one = ref()
             if one is not None:
@@ -179,6 +180,7 @@ class Ends:
                 self._on_event(event)
             except Exception:  # the user's own; it must not end the connection that the event is about
                 log.exception("on-event-failed event=%s", type(event).__name__)
+        self._all_told = isinstance(event, SocketClosed)  # now: who was interrupted before that tells it again
 
 
 def _still_open(ends: list[End]) -> list[End]:
@@ -499,7 +501,7 @@ class BaseSocket(Gate):
         # A collector may run in the middle of anything, with any lock held, also in this very thread: no lock is
         # waited for here, and the closing is left to the janitor.
         core = ends.turns.core
-        got = core.lock.acquire(blocking=False)
+        got = take(core.lock)
         try:
             queued = core.queued if got else len(core.outbox)
         finally:
@@ -575,10 +577,13 @@ def hopeless(ends: Ends) -> bool:
 
 
 def begin_close(ends: Ends, linger: float) -> bool:
-    """The first step of a close: refuse new messages, wake everybody; False if somebody has begun before."""
+    """The first step of a close: refuse new messages, wake everybody; False if somebody has begun before.
+
+    Who was interrupted at it has not begun.
+    """
     began = monotonic()
     with ends.beginning:
-        books = ends.turns.refuse()
+        books = ends.turns.refuse(again=ends.closing is None)
         if books is None:
             return False
         ends.closing = Closing(began, threading.get_ident(), began + linger, *books)
@@ -596,31 +601,37 @@ def _wait_for_late_senders(core: SocketCore, closing: Closing) -> None:
 
 
 def shut(ends: Ends) -> DrainReport:
-    """The last steps of a close, after the draining: endpoints, peers, descriptors, report. Done once."""
+    """The last steps of a close, after the draining: endpoints, peers, descriptors, report. Done once, or begun anew."""
     closing = None if ends.turns.state is State.FORKED else ends.closing
-    if ends.report is None and closing is not None and take(ends.shutting):
+    if not ends.over and closing is not None and take(ends.shutting):
         try:
-            ends.close()
-            unread = ends.turns.shut()[1]
-            _wait_for_late_senders(ends.turns.core, closing)
-            with ends.turns.core.lock:
-                abandoned = sum(ends.turns.core.dropped.values()) - closing.dropped
-            report = DrainReport(
-                flushed=max(0, closing.queued - abandoned),
-                abandoned=abandoned,
-                unread=unread,
-                elapsed=monotonic() - closing.began,
-            )
-            ends.report = report
-            ends.turns.core.emit(SocketClosed(report))
+            if ends.report is None:
+                ends.report = _part(ends, closing)
+            ends.turns.core.emit(SocketClosed(ends.report))
             if ends.turns.core.stays_fresh:
                 reactor.janitor().let_go(ends.turns)
             ends.turns.let_go()
+            ends.over = True
         finally:
             ends.shutting.release()
         wake(ends.closers, len(ends.closers))
     # None: called by a callback of this very closing, or in a forked child, where there is nothing to close.
     return ends.report or DrainReport(flushed=0, abandoned=0, unread=0, elapsed=0.0)
+
+
+def _part(ends: Ends, closing: Closing) -> DrainReport:
+    """Part with endpoints and peers, and count what is left."""
+    ends.close()
+    unread = ends.turns.shut()[1]
+    _wait_for_late_senders(ends.turns.core, closing)
+    with ends.turns.core.lock:
+        abandoned = sum(ends.turns.core.dropped.values()) - closing.dropped
+    return DrainReport(
+        flushed=max(0, closing.queued - abandoned),
+        abandoned=abandoned,
+        unread=unread,
+        elapsed=monotonic() - closing.began,
+    )
 
 
 def close_at_once(ends: Ends) -> None:

@@ -211,6 +211,8 @@ class StreamListener(Endpoint):
         """Connections whose greeting has not begun: cancelled now, it would never see its socket."""
         self._throttled = False
         self._closing = Lock()
+        self._stopped = False
+        """The system's socket is given back."""
         reactor.stray_sockets.add(self._bound.sock)
         self._core.emit(Listening(self.url))
         self._janitor.call(self._watch)
@@ -224,13 +226,15 @@ class StreamListener(Endpoint):
         The address is free when this returns.
         """
         with self._closing:
-            if self.closed or self._turns.state is State.FORKED:
+            if self._stopped or self._turns.state is State.FORKED:
                 return
+            again = self.closed  # or by somebody who was interrupted
             self.closed = True
             self._bound.leave()
             # The loop watches the number, so that is not given back yet: something harmless takes its place.
             os.dup2(self._janitor.fileno(), self._bound.sock.fileno(), inheritable=False)
-        self._core.emit(ListenerClosed(self.url, "closed by us"))
+        if not again:
+            self._core.emit(ListenerClosed(self.url, "closed by us"))
         self._janitor.call(self._stop)
 
     def _watch(self) -> None:
@@ -238,8 +242,12 @@ class StreamListener(Endpoint):
             self._janitor.loop.add_reader(self._bound.sock.fileno(), self._accept)
 
     def _stop(self) -> None:
-        self._janitor.loop.remove_reader(self._bound.sock.fileno())
-        self._bound.sock.close()
+        with self._closing:
+            if self._stopped:
+                return
+            self._stopped = True
+            self._janitor.loop.remove_reader(self._bound.sock.fileno())
+            self._bound.sock.close()
         for task in tuple(self._greeting):
             task.cancel()
 
@@ -310,15 +318,17 @@ class Dialer:
         self._janitor = reactor.janitor()
         self._changed = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._stopped = False
 
     def close(self) -> None:
         """Dial no more; the peer that is attached stays. From any thread, as often as one likes."""
-        if not self.closed:
-            self.closed = True
+        self.closed = True
+        if not self._stopped:
             self._janitor.call(self._stop)
 
     def _stop(self) -> None:
-        if self._task is not None:
+        if self._task is not None and not self._stopped:
+            self._stopped = True
             self._task.cancel()
 
     def _gone(self) -> None:

@@ -5,7 +5,7 @@ looks for no signal right behind `__enter__`. In between, on 3.14, `__enter__` i
 when the lock is taken and the block not begun, and its error leaves the lock held for ever (python/cpython#148874). So
 there `__enter__` is a function of Python: no handler runs when such a one returns.
 
-The other is `take`, which does not wait.
+The other is `take`, for where it is not waited for, or not for ever.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ _WAIT: Final = (True,)
 _NO_WAIT: Final = (False,)
 
 
-def take(lock: threading.Lock) -> bool:
-    """Take a lock if it is free.
+def take(lock: threading.Lock, within: float = 0.0) -> bool:
+    """Take a lock if it is free, or is within that many seconds.
 
     A signal handler may raise as soon as the lock is ours: then it goes back before the error goes on. Between our
     return and the caller's `try` there is no call, so no handler runs. The caller gives it back by ``lock.release()`` as
@@ -30,7 +30,10 @@ def take(lock: threading.Lock) -> bool:
     """
     got: list[bool] = []
     try:
-        got.extend(map(lock.acquire, _NO_WAIT))
+        if within:
+            got.extend(map(lock.acquire, _WAIT, (within,)))
+        else:
+            got.extend(map(lock.acquire, _NO_WAIT))
         return got[0]
     except BaseException:
         if got and got[0]:

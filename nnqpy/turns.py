@@ -52,6 +52,8 @@ PUMP: Final = 1e-3
 """Seconds after which another thread's pump, which never waits, should be over."""
 PUMPS: Final = 100
 """How often it may be a longer one: beyond that the thread is ours, and a signal handler has come in between."""
+SOON: Final = 0.1
+"""Seconds within which whoever holds a turn leaves it, once he is woken."""
 FEW: Final = 4
 """Peers up to which a reader spins on all of them."""
 
@@ -892,14 +894,17 @@ class Turns:
 
     # --- closing -------------------------------------------------------------------------------------------
 
-    def refuse(self) -> tuple[int, int] | None:
+    def refuse(self, *, again: bool = False) -> tuple[int, int] | None:
         """Begin to close: no send is accepted and nobody waits any more.
+
+        Args:
+            again: also if it was done before, by somebody who was interrupted.
 
         Returns:
             How many messages were queued at that moment, and how many dropped before; None if that was done before.
         """
         with self.core.lock:
-            if self.state is not State.OPEN:
+            if self.state is not State.OPEN and not (again and self.state is State.CLOSING):
                 return None
             queued, dropped = self.core.queued, sum(self.core.dropped.values())
             self.state = State.CLOSING
@@ -929,17 +934,23 @@ class Turns:
         dropped = sum(core.dropped.values())
         # Whoever holds a turn was woken and leaves it. Only a caller that this very thread has interrupted, by a
         # signal handler, cannot: then the janitor does the rest when it can.
-        mine = [turn for turn in (into, out) if turn.lock.acquire(timeout=0.1)]
+        got = take(out.lock, SOON)
         try:
-            if out in mine:
+            if got:
                 self.bury_out()
                 core.abandon()
-            if into in mine:
+        finally:
+            if got:
+                out.lock.release()
+                out.wake()
+        got = take(into.lock, SOON)
+        try:
+            if got:
                 self.bury_in()
         finally:
-            for turn in mine:
-                turn.lock.release()
-                turn.wake()
+            if got:
+                into.lock.release()
+                into.wake()
         unread = core.unread
         core.clear()
         return sum(core.dropped.values()) - dropped, unread
