@@ -38,8 +38,9 @@ class Bound:
         self._inode = _inode(address.path) if address.path is not None else None
 
     def leave(self) -> None:
-        """Remove the socket file, if it is still the one that we made."""
-        if self._inode is not None and self.address.path is not None and _inode(self.address.path) == self._inode:
+        """Remove the socket file, if it is still the one that we made; once, for the next one may get its number."""
+        inode, self._inode = self._inode, None
+        if inode is not None and self.address.path is not None and _inode(self.address.path) == inode:
             with contextlib.suppress(OSError):
                 os.unlink(self.address.path)
 

@@ -17,6 +17,7 @@ import pytest
 
 from nnqpy import Closed, Pair, Pull, Push, TimedOut, WouldBlock
 from nnqpy.events import SocketClosed
+from nnqpy.transport import ipc
 from tests.contract.kit import BRIEFLY, PATIENCE, noise, on_every_face, outcome, stalled, take_no_call, until
 from tests.kit.interrupts import handlers, interrupt
 
@@ -361,6 +362,23 @@ def closed_twice(at: int, error: type[BaseException]) -> bool:
         lock.release()
     Pull(bind="inproc://interrupted").close()
     return interrupted
+
+
+def test_a_listener_that_is_closed_again_leaves_the_next_ones_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the system has given the new file the number of the old one."""
+    monkeypatch.setattr(ipc, "_inode", lambda path: Path(path).exists() and 7)
+    path = tmp_path / "place"
+    with Pull() as first, Pull() as second:
+        listener = first.bind(f"ipc://{path}")
+        listener.close()
+        assert not path.exists()
+        second.bind(f"ipc://{path}")
+        listener.close()
+        first.close()
+
+        assert path.exists()
 
 
 def interrupt_when(claim: Callable[[], object]) -> None:
