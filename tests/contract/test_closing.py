@@ -368,7 +368,11 @@ def test_a_listener_that_is_closed_again_leaves_the_next_ones_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also where the system has given the new file the number of the old one."""
-    monkeypatch.setattr(ipc, "_inode", lambda path: Path(path).exists() and 7)
+
+    def always_the_same(path: str) -> int | None:
+        return 7 if Path(path).exists() else None
+
+    monkeypatch.setattr(ipc, "_inode", always_the_same)
     path = tmp_path / "place"
     with Pull() as first, Pull() as second:
         listener = first.bind(f"ipc://{path}")
