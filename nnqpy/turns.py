@@ -556,6 +556,11 @@ class Turns:
                 self.write()
         return True
 
+    @property
+    def in_flow(self) -> bool:
+        """Whether the last write was so short a time ago that whoever sends now does so without a pause."""
+        return monotonic() - self._wrote <= QUIET
+
     def promise_by_loop(self) -> None:
         """An event loop will call `keep` soon: let senders pass until a batch is full."""
         core = self.core

@@ -411,6 +411,7 @@ class TaskOutgoing(TaskSocket):
             # A whole batch was written since others ran. Let them, with nothing of this call queued meanwhile:
             # a task that is cancelled here has not sent.
             self._due = False
+            gather = gather or turns.in_flow  # asked now: the time that the others take is no pause of the sender's
             with turns.core.lock:
                 withdrawn = turns.core.withdraw(body)
             if withdrawn:

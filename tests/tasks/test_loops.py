@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 
 import nnqpy
 import nnqpy.asyncio as nnqa
+import nnqpy.turns
+from nnqpy.turns import BATCH, QUIET
+from tests.kit.janitors import employ
+from tests.kit.peers import FakePeer, marry
+
+if TYPE_CHECKING:
+    import pytest
 
 
 def test_what_a_stopped_loop_did_not_flush_arrives() -> None:
@@ -70,3 +78,28 @@ def test_a_task_that_sends_large_bodies_lets_others_run() -> None:
         return turns
 
     assert asyncio.run(main()) >= 10
+
+
+def test_the_time_that_other_tasks_take_is_no_pause_of_the_sender(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sender in full flow lets them run after a batch, and what it sends next is no lone message to be written at once."""
+    now = 1000.0
+    monkeypatch.setattr(nnqpy.turns, "monotonic", lambda: now)
+
+    async def other() -> None:
+        nonlocal now
+        while True:
+            now += 2 * QUIET
+            await asyncio.sleep(0)
+
+    async def main() -> list[int]:
+        async with nnqa.Push(linger=0) as push:
+            peer = FakePeer()
+            employ(push._turns)
+            marry(push._turns, peer)
+            task = asyncio.create_task(other())
+            for _ in range(4 * BATCH):
+                await push.send(b"x")
+            task.cancel()
+            return peer.pushes
+
+    assert len(asyncio.run(main())) < 20
