@@ -62,7 +62,7 @@ def modes(face: Face) -> tuple[bool, ...]:
 @pytest.mark.parametrize(
     ("count", "size", "hwm", "least"),
     [
-        pytest.param(1500, 100, 1000, 3, id="below-the-mark"),
+        pytest.param(3000, 100, 1000, 3, id="below-the-mark"),
         pytest.param(40, 100, 1, 3, id="at-the-mark"),
         pytest.param(30, 150_000, 1, 10, id="at-the-mark-with-a-slow-peer"),
         pytest.param(4, 2_000_000, 1, 2, id="large"),
