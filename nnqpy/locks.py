@@ -12,17 +12,14 @@ from __future__ import annotations
 
 import sys
 import threading
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_WAIT: Final = (True,)
-_NO_WAIT: Final = (False,)
 
-
-def take(lock: threading.Lock, within: float = 0.0) -> bool:
-    """Take a lock if it is free, or is within that many seconds.
+def take(lock: threading.Lock | Guarded, within: float | None = 0.0) -> bool:
+    """Take a lock if it is free, or is within that many seconds; None: whenever it is.
 
     A signal handler may raise as soon as the lock is ours: then it goes back before the error goes on. Between our
     return and the caller's `try` there is no call, so no handler runs. The caller gives it back by ``lock.release()`` as
@@ -30,10 +27,7 @@ def take(lock: threading.Lock, within: float = 0.0) -> bool:
     """
     got: list[bool] = []
     try:
-        if within:
-            got.extend(map(lock.acquire, _WAIT, (within,)))
-        else:
-            got.extend(map(lock.acquire, _NO_WAIT))
+        got.extend(map(lock.acquire, (within != 0,), (within or -1,)))
         return got[0]
     except BaseException:
         if got and got[0]:
@@ -54,13 +48,7 @@ class Guarded:
         self.__exit__: Callable[..., None] = lock.__exit__
 
     def __enter__(self) -> None:
-        got: list[bool] = []
-        try:
-            got.extend(map(self.acquire, _WAIT))
-        except BaseException:
-            if got:
-                self.release()
-            raise
+        take(self, None)
 
 
 if TYPE_CHECKING or sys.version_info[:2] != (3, 14):

@@ -928,7 +928,7 @@ class Turns:
 
     def shut(self) -> tuple[int, int]:
         """End it: part with the peers, give up what is queued and unread; return how many messages each was."""
-        core, into, out = self.core, self.into, self.out
+        core = self.core
         for peer in list(core.peers.values()):
             self.lose(peer, Reason.CLOSED_BY_US, "the socket was closed", gently=True)
         with core.lock:
@@ -939,26 +939,23 @@ class Turns:
         dropped = sum(core.dropped.values())
         # Whoever holds a turn was woken and leaves it. Only a caller that this very thread has interrupted, by a
         # signal handler, cannot: then the janitor does the rest when it can.
-        got = take(out.lock, SOON)
-        try:
-            if got:
-                self.bury_out()
-                core.abandon()
-        finally:
-            if got:
-                out.lock.release()
-                out.wake()
-        got = take(into.lock, SOON)
-        try:
-            if got:
-                self.bury_in()
-        finally:
-            if got:
-                into.lock.release()
-                into.wake()
+        for turn, part in ((self.out, self._part_out), (self.into, self.bury_in)):
+            got = take(turn.lock, SOON)
+            try:
+                if got:
+                    part()
+            finally:
+                if got:
+                    turn.lock.release()
+                    turn.wake()
         unread = core.unread
         core.clear()
         return sum(core.dropped.values()) - dropped, unread
+
+    def _part_out(self) -> None:
+        """Out-turn held: let go of the dead, and give up what is queued."""
+        self.bury_out()
+        self.core.abandon()
 
     def let_go(self) -> None:
         """The socket is closed and all is told: drop what refers back to it, so that it goes with its last user."""
